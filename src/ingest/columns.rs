@@ -1,0 +1,204 @@
+//! The staging area between the protocols and the writer: one request as a struct of arrays.
+//!
+//! Ingest runs in three passes over a whole request: *parse all* (a decoder fills [`Columns`]), *look up all* (the
+//! writer turns each series' key into a shard and a series id), *append all* (timestamps and values go into one batch a
+//! shard). Nothing is allocated per sample; a `Columns` is cleared and used again for the next request.
+//!
+//! A series is staged as its *key*: the bytes of its labels as they stand in the request. The same sender repeats the
+//! same bytes every 15 seconds, so the writer hashes the key, finds the series in its cache, and the labels are never
+//! looked at; [`Columns::labels`] decodes, sorts and validates them for the few series the cache does not know. Two
+//! keys may mean the same series (another label order); that only costs a second cache entry.
+//!
+//! Invariants:
+//! - samples of a series are contiguous; series stand in the order of the request;
+//! - `timestamps.len() == values.len()`;
+//! - every key range lies inside the body or the arena, as its form says.
+
+use super::label_forms::{self, LabelProblem};
+
+/// How the bytes of a key encode labels, and where they stand. Two keys mean the same labels only if their forms are
+/// equal too, so the form belongs into the cache's hash: see [`Columns::key_seed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum KeyForm {
+    /// In the body: a run of protobuf `Label label = 1` records of a remote write 1.0 series.
+    Protobuf = 1,
+    /// In the body: `name{a="b"}` of the text exposition format, free of escapes.
+    Text = 2,
+    /// In the arena: length-prefixed names and values in the sender's order.
+    Pairs = 3,
+}
+
+/// One series of the request. Its samples end where those of the next series begin.
+#[derive(Debug, Clone, Copy)]
+struct Series {
+    key_start: u32,
+    key_end: u32,
+    first_sample: u32,
+    form: KeyForm,
+}
+
+/// Something of a series (or of the request) that is not a float sample: a byte range of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attachment {
+    /// The staged series it belongs to; `u32::MAX` for metadata of a whole metric.
+    pub series: u32,
+    pub start: u32,
+    pub end: u32,
+}
+
+/// A series that was not staged because its reference into the symbol table, or its shape, is invalid. The rest of the
+/// request stands: remote write 2.0 commits the good series and answers 400.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedSeries {
+    /// Position in the request, from 0.
+    pub position: usize,
+    pub samples: usize,
+    pub histograms: usize,
+    pub reason: String,
+}
+
+/// One parsed request.
+#[derive(Debug, Default)]
+pub struct Columns {
+    series: Vec<Series>,
+    arena: Vec<u8>,
+    /// Milliseconds since 1970, one for each sample.
+    pub timestamps: Vec<i64>,
+    /// One for each sample; any bit pattern, the stale marker included.
+    pub values: Vec<f64>,
+    pub histograms: Vec<Attachment>,
+    pub exemplars: Vec<Attachment>,
+    pub metadata: Vec<Attachment>,
+    pub refused: Vec<RefusedSeries>,
+}
+
+impl Columns {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets the request, keeps the memory.
+    pub fn clear(&mut self) {
+        self.series.clear();
+        self.arena.clear();
+        self.timestamps.clear();
+        self.values.clear();
+        self.histograms.clear();
+        self.exemplars.clear();
+        self.metadata.clear();
+        self.refused.clear();
+    }
+
+    /// Bytes held, so that a pool can drop a `Columns` that one huge request has blown up.
+    pub fn capacity_bytes(&self) -> usize {
+        self.series.capacity() * size_of::<Series>()
+            + self.arena.capacity()
+            + (self.timestamps.capacity() + self.values.capacity()) * 8
+            + (self.histograms.capacity() + self.exemplars.capacity() + self.metadata.capacity())
+                * size_of::<Attachment>()
+    }
+
+    pub fn series_count(&self) -> usize {
+        self.series.len()
+    }
+
+    pub fn sample_count(&self) -> usize {
+        self.timestamps.len()
+    }
+
+    /// The samples of one series, as a range of `timestamps` and `values`.
+    #[inline]
+    pub fn samples(&self, series: usize) -> std::ops::Range<usize> {
+        let start = self.series[series].first_sample as usize;
+        let end = match self.series.get(series + 1) {
+            Some(next) => next.first_sample as usize,
+            None => self.timestamps.len(),
+        };
+        start..end
+    }
+
+    /// The label bytes of one series. `body` must be the slice that was parsed.
+    #[inline]
+    pub fn key<'a>(&'a self, body: &'a [u8], series: usize) -> &'a [u8] {
+        let entry = &self.series[series];
+        let range = entry.key_start as usize..entry.key_end as usize;
+        match entry.form {
+            KeyForm::Protobuf | KeyForm::Text => &body[range],
+            KeyForm::Pairs => &self.arena[range],
+        }
+    }
+
+    /// What must seed the hash of a key, because equal bytes of different forms are different labels.
+    #[inline]
+    pub fn key_seed(&self, series: usize) -> u64 {
+        self.series[series].form as u64
+    }
+
+    /// The labels of one series, appended to `out`, then sorted by name and validated: UTF-8, no empty or duplicate
+    /// name, a metric name. Labels with an empty value are kept (the canonical form drops them).
+    ///
+    /// Asked only for series that the cache does not know: a key that was valid once is valid always.
+    /// `out` is cleared first; on an error its content is unspecified.
+    pub fn labels<'a>(
+        &'a self,
+        body: &'a [u8],
+        series: usize,
+        out: &mut Vec<(&'a str, &'a str)>,
+    ) -> Result<(), LabelProblem> {
+        out.clear();
+        let key = self.key(body, series);
+        match self.series[series].form {
+            KeyForm::Protobuf => label_forms::protobuf_labels(key, out)?,
+            KeyForm::Text => label_forms::text_labels(key, out)?,
+            KeyForm::Pairs => label_forms::pair_labels(key, out)?,
+        }
+        label_forms::sort_and_validate(out)
+    }
+
+    /// Opens a series whose key stands in the body. Samples pushed from now on belong to it.
+    #[inline]
+    pub(super) fn begin_series(&mut self, form: KeyForm, key_start: usize, key_end: usize) {
+        debug_assert!(form != KeyForm::Pairs, "pairs live in the arena");
+        self.series.push(Series {
+            key_start: key_start as u32,
+            key_end: key_end as u32,
+            first_sample: self.timestamps.len() as u32,
+            form,
+        });
+    }
+
+    /// Where the next key of the arena begins; pass it to [`Self::begin_series_from_arena`] after pushing the pairs.
+    #[inline]
+    pub(super) fn arena_mark(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Appends one label to the key being built in the arena.
+    #[inline]
+    pub(super) fn push_pair(&mut self, name: &[u8], value: &[u8]) {
+        label_forms::push_pair(&mut self.arena, name, value);
+    }
+
+    /// Opens a series whose key is everything pushed to the arena since `mark`.
+    #[inline]
+    pub(super) fn begin_series_from_arena(&mut self, mark: usize) {
+        self.series.push(Series {
+            key_start: mark as u32,
+            key_end: self.arena.len() as u32,
+            first_sample: self.timestamps.len() as u32,
+            form: KeyForm::Pairs,
+        });
+    }
+
+    /// Forgets pairs pushed since `mark`: the series turned out to be invalid.
+    pub(super) fn rewind_arena(&mut self, mark: usize) {
+        self.arena.truncate(mark);
+    }
+
+    #[inline]
+    pub(super) fn push_sample(&mut self, timestamp_ms: i64, value: f64) {
+        self.timestamps.push(timestamp_ms);
+        self.values.push(value);
+    }
+}

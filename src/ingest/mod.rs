@@ -1,0 +1,11 @@
+//! Ingest: bytes of many protocols become one kind of columns, and the columns become Raft entries.
+//!
+//! A request walks: `compression` → one decoder (one protocol = one file) → [`columns`] → the
+//! writer. Decoders are plain functions of bytes; they know no clock, no network and no storage.
+//!
+//! Modules stand bottom-up: each imports only those above it.
+
+pub mod decode_error;
+pub mod protobuf;
+pub mod label_forms;
+pub mod columns;
