@@ -1,1 +1,13 @@
-//! (being built)
+//! PromQL as Prometheus 3 speaks it: lexer, parser, printer, engine.
+//!
+//! Modules stand from the bottom up; a module imports only modules listed above it.
+
+pub mod quote;
+pub mod position;
+pub mod value_type;
+pub mod labels;
+pub mod regex;
+pub mod matcher;
+pub mod operator;
+pub mod function_signatures;
+pub mod ast;
