@@ -3,6 +3,9 @@
 //! Modules stand from the bottom up; a module imports only modules listed above it.
 
 pub mod quote;
+pub mod number;
+pub mod kahan;
+pub mod histogram;
 pub mod position;
 pub mod value_type;
 pub mod labels;
