@@ -1,0 +1,3 @@
+//! Judges of recorded histories. Each file is one promise.
+
+pub mod sample_set;

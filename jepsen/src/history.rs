@@ -1,0 +1,120 @@
+//! What happened in a run, one line an operation.
+//!
+//! A history is a JSON-lines file, so that a run can be judged again later, by a better checker. Times are nanoseconds on the
+//! monotonic clock of the one process that recorded the run.
+
+use std::io::{BufRead, Write};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// One sample as clients see it: milliseconds since the Unix epoch and a value.
+pub type Sample = (i64, f64);
+
+/// What the client learned about its write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Acknowledged: every sample must be there from now on.
+    Ok,
+    /// Refused for certain: no sample may ever appear.
+    Fail,
+    /// Unknown (time-out, connection cut, 503): may be there or not, now or later.
+    Info,
+}
+
+/// The samples of one series in a write or in an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesSamples {
+    pub series: String,
+    pub samples: Vec<Sample>,
+}
+
+/// The content of an operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Action {
+    Write {
+        outcome: Outcome,
+        data: Vec<SeriesSamples>,
+    },
+    /// A strong read that answered. `series` are all the series asked for, `start_ms..=end_ms` the range asked for; a series that is missing in
+    /// `data` was answered as empty. Reads that failed are not recorded: they promise nothing.
+    Read {
+        series: Vec<String>,
+        start_ms: i64,
+        end_ms: i64,
+        data: Vec<SeriesSamples>,
+    },
+}
+
+/// One operation of one client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    pub process: u64,
+    /// The node asked, as the run numbers them.
+    pub node: u64,
+    pub invoke_ns: u64,
+    pub complete_ns: u64,
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+/// Writes one line for each operation.
+pub fn save(operations: &[Operation], mut out: impl Write) -> anyhow::Result<()> {
+    for operation in operations {
+        serde_json::to_writer(&mut out, operation).context("write history")?;
+        out.write_all(b"\n").context("write history")?;
+    }
+    out.flush().context("write history")
+}
+
+/// Reads a history; names the line that is not an operation.
+pub fn load(input: impl BufRead) -> anyhow::Result<Vec<Operation>> {
+    let mut operations = Vec::new();
+    for (index, line) in input.lines().enumerate() {
+        let line = line.with_context(|| format!("read history line {}", index + 1))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        operations.push(serde_json::from_str(&line).with_context(|| format!("parse history line {}", index + 1))?);
+    }
+    Ok(operations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_history_loads_as_it_was() {
+        let operations = vec![
+            Operation {
+                process: 1,
+                node: 2,
+                invoke_ns: 10,
+                complete_ns: 20,
+                action: Action::Write {
+                    outcome: Outcome::Info,
+                    data: vec![SeriesSamples { series: "a".into(), samples: vec![(5, 0.1), (6, 9_007_199_254_740_991.0)] }],
+                },
+            },
+            Operation {
+                process: 1,
+                node: 2,
+                invoke_ns: 30,
+                complete_ns: 40,
+                action: Action::Read { series: vec!["a".into()], start_ms: 0, end_ms: 9, data: vec![] },
+            },
+        ];
+        let mut file = Vec::new();
+        save(&operations, &mut file).unwrap();
+        assert_eq!(load(file.as_slice()).unwrap(), operations);
+    }
+
+    #[test]
+    fn a_broken_line_is_named() {
+        let error = load("{}\n".as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("line 1"), "{error}");
+    }
+}

@@ -1,0 +1,3 @@
+//! Loads that record what they do, each for one checker.
+
+pub mod sample_set;
