@@ -1,0 +1,25 @@
+//! Settings. The commented default file `deploy/tern.yaml` is the one source of names, defaults and help texts; a user's
+//! file, the environment and flags are laid over it, and [`Settings`] is the typed result.
+//!
+//! Every error names the setting, where its value came from, and what to write instead.
+
+mod layers;
+mod manual;
+mod settings;
+mod value;
+
+pub use layers::{Layers, Origin};
+pub use manual::{DEFAULT_FILE, Manual};
+pub use settings::{AdminAccess, Consistency, Peer, Settings};
+pub use value::parse_size;
+
+/// A setting that cannot be used, with the remedy in its text.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("setting {name} = {value:?} ({origin}): {problem}")]
+    Value { name: String, value: String, origin: Origin, problem: String },
+    #[error("unknown setting {name} ({origin}); did you mean {nearest}? `tern config` lists all")]
+    Unknown { name: String, origin: Origin, nearest: String },
+    #[error("read configuration file {path}: {cause}")]
+    File { path: String, cause: String },
+}

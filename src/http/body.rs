@@ -1,0 +1,58 @@
+//! Reads a request's body within its bounds.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+/// Why a body could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error("the request body is larger than {0} bytes (ingest.body_bytes); send smaller batches")]
+    TooLarge(usize),
+    #[error("the request body did not arrive within {0:?} (web.read_timeout)")]
+    Timeout(Duration),
+    #[error("read the request body: {0}")]
+    Broken(String),
+}
+
+impl BodyError {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Broken(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+pub async fn read(body: Body, bytes_max: usize, timeout: Duration) -> Result<Bytes, BodyError> {
+    match tokio::time::timeout(timeout, Limited::new(body, bytes_max).collect()).await {
+        Err(_) => Err(BodyError::Timeout(timeout)),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge(bytes_max)),
+        Ok(Err(error)) => Err(BodyError::Broken(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_over_the_bound_is_413() {
+        let long = || Body::from(vec![0u8; 100]);
+        assert_eq!(read(long(), 100, Duration::from_secs(1)).await.expect("fits").len(), 100);
+        let error = read(long(), 99, Duration::from_secs(1)).await.expect_err("too large");
+        assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_given_up() {
+        let stalled = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        let error = read(stalled, 10, Duration::from_secs(300)).await.expect_err("stalled");
+        assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
+    }
+}
