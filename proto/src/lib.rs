@@ -7,3 +7,9 @@
 pub mod raft {
     tonic::include_proto!("tern.raft.v1");
 }
+
+/// Reading shards of other nodes (`query.proto`).
+#[allow(clippy::all, clippy::pedantic, missing_docs)]
+pub mod query {
+    tonic::include_proto!("tern.query.v1");
+}
