@@ -1,0 +1,145 @@
+//! Collects samples and encodes them once. Meant to be kept and reused: nothing is allocated per sample.
+
+use super::{
+    CHECKSUM_BYTES, Columns, ConflictPolicy, NEW_SERIES_MAX, SAMPLES_MAX, SECTION_DEFINITIONS, SECTION_KNOWN_SAMPLES,
+    SECTION_NEW_SAMPLES, TARGET_STEP, TIMESTAMP_STEP, VERSION, numbers, runs,
+};
+use crate::labels::SeriesId;
+use crate::varint;
+
+/// A series defined in the batch being built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewSeries(u32);
+
+/// See the module's story. The order of samples of one series is kept, so that "last write wins" also
+/// holds within a batch, except that samples of new series come before those of known ones.
+pub struct BatchBuilder {
+    policy: ConflictPolicy,
+    definitions: Vec<u8>,
+    defined: u32,
+    new: Columns,
+    known: Columns,
+    numbers: numbers::Encoder,
+    scratch: Vec<u8>,
+    section: Vec<u8>,
+}
+
+impl BatchBuilder {
+    /// An empty batch under `policy`.
+    pub fn new(policy: ConflictPolicy) -> Self {
+        Self {
+            policy,
+            definitions: Vec::new(),
+            defined: 0,
+            new: Columns::default(),
+            known: Columns::default(),
+            numbers: numbers::Encoder::default(),
+            scratch: Vec::new(),
+            section: Vec::new(),
+        }
+    }
+
+    /// Starts the next batch in the same memory.
+    pub fn clear(&mut self) {
+        self.definitions.clear();
+        self.defined = 0;
+        self.new.clear();
+        self.known.clear();
+    }
+
+    /// Starts the next batch in the same memory, under another policy.
+    pub fn restart(&mut self, policy: ConflictPolicy) {
+        self.clear();
+        self.policy = policy;
+    }
+
+    /// Adds a sample of a series whose number is known.
+    #[inline]
+    pub fn push(&mut self, series: SeriesId, timestamp_ms: i64, value: f64) {
+        self.known.push(series, timestamp_ms, value);
+    }
+
+    /// Defines a new series by its canonical label bytes. Should two batches define the same series, it is
+    /// created once; apply resolves definitions by label bytes.
+    pub fn define(&mut self, canonical_labels: &[u8]) -> NewSeries {
+        varint::put(&mut self.definitions, canonical_labels.len() as u64);
+        self.definitions.extend_from_slice(canonical_labels);
+        self.defined += 1;
+        NewSeries(self.defined - 1)
+    }
+
+    /// Adds a sample of a series defined in this batch.
+    #[inline]
+    pub fn push_defined(&mut self, series: NewSeries, timestamp_ms: i64, value: f64) {
+        self.new.push(series.0, timestamp_ms, value);
+    }
+
+    /// Defines a new series and adds a sample of it.
+    pub fn push_new(&mut self, canonical_labels: &[u8], timestamp_ms: i64, value: f64) -> NewSeries {
+        let series = self.define(canonical_labels);
+        self.push_defined(series, timestamp_ms, value);
+        series
+    }
+
+    /// Samples added.
+    pub fn len(&self) -> usize {
+        self.new.len() + self.known.len()
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.defined == 0
+    }
+
+    /// Whether the batch must be sent before more is added.
+    pub fn is_full(&self) -> bool {
+        self.len() >= SAMPLES_MAX || self.defined as usize >= NEW_SERIES_MAX
+    }
+
+    /// The encoded batch. The builder keeps its content; call [`Self::clear`] next.
+    ///
+    /// # Panics
+    /// When more was added than a batch may hold; see [`Self::is_full`].
+    pub fn encode(&mut self) -> Vec<u8> {
+        assert!(self.len() <= SAMPLES_MAX, "{} samples in a batch, at most {SAMPLES_MAX}", self.len());
+        assert!(self.defined as usize <= NEW_SERIES_MAX, "{} new series in a batch", self.defined);
+        let mut out = Vec::with_capacity(64 + self.definitions.len() + self.len() * 4);
+        out.extend_from_slice(&[0; CHECKSUM_BYTES]);
+        out.extend_from_slice(&[VERSION, self.policy.to_byte()]);
+        if self.defined > 0 {
+            self.section.clear();
+            varint::put(&mut self.section, u64::from(self.defined));
+            self.section.extend_from_slice(&self.definitions);
+            put_section(&mut out, SECTION_DEFINITIONS, &self.section);
+        }
+        for (tag, columns) in [(SECTION_NEW_SAMPLES, &self.new), (SECTION_KNOWN_SAMPLES, &self.known)] {
+            if !columns.is_empty() {
+                self.section.clear();
+                put_columns(columns, &mut self.numbers, &mut self.scratch, &mut self.section);
+                put_section(&mut out, tag, &self.section);
+            }
+        }
+        let checksum = crc32c::crc32c(&out[CHECKSUM_BYTES..]);
+        out[..CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        out
+    }
+}
+
+fn put_section(out: &mut Vec<u8>, tag: u64, body: &[u8]) {
+    varint::put(out, tag);
+    varint::put(out, body.len() as u64);
+    out.extend_from_slice(body);
+}
+
+fn put_columns(columns: &Columns, numbers: &mut numbers::Encoder, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    varint::put(out, columns.len() as u64);
+    scratch.clear();
+    runs::encode(&columns.targets, TARGET_STEP, scratch);
+    varint::put(out, scratch.len() as u64);
+    out.extend_from_slice(scratch);
+    scratch.clear();
+    runs::encode(&columns.timestamps, TIMESTAMP_STEP, scratch);
+    varint::put(out, scratch.len() as u64);
+    out.extend_from_slice(scratch);
+    numbers.encode(&columns.values, out);
+}
