@@ -20,6 +20,31 @@ pub fn plain(value: f64) -> String {
     special(value).map_or_else(|| format!("{value}"), str::to_owned)
 }
 
+/// That many significant digits, trailing zeros dropped (Go's `%.<precision>g`).
+pub fn general_with_precision(value: f64, precision: usize) -> String {
+    if let Some(special) = special(value) {
+        return special.to_owned();
+    }
+    if value == 0.0 {
+        return format!("{value}");
+    }
+    let precision = precision.max(1);
+    let rounded = format!("{value:.*e}", precision - 1);
+    let (digits, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let last_plain = i32::try_from(precision).unwrap_or(i32::MAX) - 1;
+    if (-4..=last_plain).contains(&exponent) {
+        let decimals = usize::try_from(last_plain - exponent).unwrap_or(0);
+        return without_trailing_zeros(&format!("{value:.decimals$}")).to_owned();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{}e{sign}{:02}", without_trailing_zeros(digits), exponent.abs())
+}
+
+fn without_trailing_zeros(digits: &str) -> &str {
+    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
+}
+
 fn special(value: f64) -> Option<&'static str> {
     if value.is_nan() {
         Some("NaN")
@@ -50,5 +75,12 @@ mod tests {
             assert_eq!(general(value), text);
         }
         assert_eq!(plain(1e22), "10000000000000000000000");
+    }
+
+    #[test]
+    fn significant_digits_are_cut() {
+        let two = |value| general_with_precision(value, 2);
+        assert_eq!([0.0, 1.0, 0.123, 12.5, 123.0, 9.99].map(two), ["0", "1", "0.12", "12", "1.2e+02", "10"]);
+        assert_eq!([1e-5, 0.000_123, f64::INFINITY].map(two), ["1e-05", "0.00012", "+Inf"]);
     }
 }
