@@ -1,9 +1,19 @@
-//! One node's data: chunks, index, RocksDB. Plain synchronous Rust; no network, no Raft.
+//! Tern's disk: what one node keeps, and how it finds it again.
+//!
+//! Plain synchronous Rust: no network, no Raft, no async runtime. The modules are listed from the
+//! bottom up; a module uses only modules listed above it.
 
 pub mod error;
+pub mod fault;
 pub mod varint;
 pub mod decimal;
 pub mod labels;
 pub mod batch;
+mod rocks;
+mod high_water;
+pub mod log_db;
 
-pub use error::{Error, Result};
+pub use error::Error;
+pub use fault::{Result, StorageError};
+pub use high_water::Mark;
+pub use log_db::{LogBatch, LogDb, LogEntry, LogOptions, ShortenedLog};

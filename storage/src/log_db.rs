@@ -1,0 +1,704 @@
+//! The *log* instance: the Raft log and Raft's small durable facts, for all groups of a node.
+//!
+//! One RocksDB instance whose write-ahead log is flushed by hand. `write` puts a batch into the
+//! memtable and the log's buffer (readable at once, not durable), `sync` makes everything written so
+//! far durable with one `fdatasync`, whichever groups it came from.
+//!
+//! Keys, big-endian, in one family so that no idle family pins old write-ahead logs:
+//! `0 group name` → meta value; `1 group` → purged index; `2 group index` → crc32c, term, payload.
+//!
+//! Invariants:
+//! - The checksum of an entry covers (group, index, term, payload), so an entry that turns up under a
+//!   wrong key is as corrupt as one with a flipped bit.
+//! - The high-water mark on disk never lies beyond what was synced (see `high_water`).
+//! - After one failed write or sync the instance refuses everything: what is on disk is unknown then,
+//!   and asking `fdatasync` again would answer for pages the kernel already gave up.
+//!
+//! What it does not do: order writes of several threads (one writer calls it), cache recent entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::fault::{Result, StorageError};
+use crate::high_water::{HighWater, Mark};
+use crate::rocks::{Batch, Caching, Durability, FAMILY_DEFAULT, LogTuning, Rocks};
+
+const KIND_META: u8 = 0;
+const KIND_PURGED: u8 = 1;
+const KIND_ENTRY: u8 = 2;
+
+/// Sizes and times of the log.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Write-ahead log kept before memtables are forced to SST files, in bytes. It bounds the time to
+    /// reopen. Default 512 MiB.
+    pub wal_bytes_max: u64,
+    /// Size of one memtable, in bytes. Default 128 MiB: at a few MB/s entries are mostly purged while
+    /// still in memory, or written to an SST file once.
+    pub memtable_bytes: usize,
+    /// How often at most a sync also rewrites the high-water mark. Default 250 ms.
+    pub high_water_interval: Duration,
+    /// Bytes written after which `reclaim` rewrites files to free the space of purged entries. Default
+    /// 256 MiB.
+    pub reclaim_bytes_min: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            wal_bytes_max: 512 << 20,
+            memtable_bytes: 128 << 20,
+            high_water_interval: Duration::from_millis(250),
+            reclaim_bytes_min: 256 << 20,
+        }
+    }
+}
+
+/// One entry as it was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its index in the group's log.
+    pub index: u64,
+    /// The term given with it.
+    pub term: u64,
+    /// The caller's bytes.
+    pub payload: Bytes,
+}
+
+/// A group whose log on disk is shorter than, or differs from, what was once synced. The node must
+/// not vote in it: wipe the replica and rejoin under a new id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShortenedLog {
+    /// The group.
+    pub group: u64,
+    /// What the high-water mark says.
+    pub expected: Mark,
+    /// The last entry (or purged index, with term 0) that is really there.
+    pub found: Option<Mark>,
+}
+
+/// The log of all groups of this node.
+pub struct LogDb {
+    rocks: Rocks,
+    options: LogOptions,
+    poison: OnceLock<String>,
+    water: Mutex<Water>,
+    written_bytes: AtomicU64,
+}
+
+/// Marks on their way to the high-water file.
+struct Water {
+    file: HighWater,
+    written: BTreeMap<u64, Mark>,
+    /// Counts the batches that shortened a log: marks read before one are not saved after it.
+    shortenings: u64,
+    saved_at: Instant,
+}
+
+impl LogDb {
+    /// Opens the log in `directory`, creating it when there is none, and recovers what was synced.
+    ///
+    /// Errors: `Corrupt` when recovery meets damage other than an unfinished tail.
+    pub fn open(directory: &Path, options: LogOptions) -> Result<Self> {
+        let tuning = LogTuning {
+            wal_bytes_max: options.wal_bytes_max,
+            memtable_bytes: options.memtable_bytes,
+        };
+        let rocks = Rocks::open_log(directory, &tuning)?;
+        let file = HighWater::open(directory)?;
+        let written = file.durable().clone();
+        let water = Water {
+            file,
+            written,
+            shortenings: 0,
+            saved_at: Instant::now(),
+        };
+        Ok(Self {
+            rocks,
+            options,
+            poison: OnceLock::new(),
+            water: Mutex::new(water),
+            written_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Applies a batch: readable when it returns, durable after the next `sync`.
+    pub fn write(&self, batch: LogBatch) -> Result<()> {
+        self.check_poison()?;
+        self.poisoning(self.lower_marks(&batch))?;
+        self.written_bytes.fetch_add(batch.bytes() as u64, Ordering::Relaxed);
+        self.poisoning(self.rocks.write(batch.inner, Durability::Logged))?;
+        let mut water = self.water.lock();
+        for (group, mark) in batch.marks {
+            match mark {
+                Some(mark) => water.written.insert(group, mark),
+                None => water.written.remove(&group),
+            };
+        }
+        Ok(())
+    }
+
+    /// Makes everything written before this call durable, for all groups, with one `fdatasync`.
+    pub fn sync(&self) -> Result<()> {
+        self.check_poison()?;
+        let (covered, shortenings, saved_at) = {
+            let water = self.water.lock();
+            let due = water.saved_at.elapsed() >= self.options.high_water_interval;
+            (due.then(|| water.written.clone()), water.shortenings, water.saved_at)
+        };
+        self.poisoning(self.rocks.sync_wal())?;
+        let Some(covered) = covered else {
+            return Ok(());
+        };
+        let mut water = self.water.lock();
+        if water.shortenings != shortenings || water.saved_at != saved_at {
+            return Ok(());
+        }
+        water.saved_at = Instant::now();
+        let saved = water.file.replace(covered);
+        drop(water);
+        self.poisoning(saved)
+    }
+
+    /// Entries of `range` in index order, at least one if there is one, then while their payloads sum
+    /// up to at most `bytes_max`. Stops at the first index that is missing.
+    ///
+    /// Errors: `Corrupt` when a checksum does not match.
+    pub fn read_entries(&self, group: u64, range: Range<u64>, bytes_max: usize) -> Result<Vec<LogEntry>> {
+        let mut entries = Vec::new();
+        if range.is_empty() {
+            return Ok(entries);
+        }
+        let (from, to) = (entry_key(group, range.start), entry_key(group, range.end));
+        let mut scan = self.rocks.scan(FAMILY_DEFAULT, &from, Some(&to), Caching::Bypass)?;
+        let mut bytes = 0;
+        let mut expected = range.start;
+        while let Some((key, value)) = scan.item()? {
+            let entry = decode_entry(group, key, value)?;
+            bytes += entry.payload.len();
+            if entry.index != expected || (bytes > bytes_max && !entries.is_empty()) {
+                break;
+            }
+            expected += 1;
+            entries.push(entry);
+            scan.advance();
+        }
+        Ok(entries)
+    }
+
+    /// The first entry still there.
+    pub fn first_entry(&self, group: u64) -> Result<Option<LogEntry>> {
+        let from = entry_key(group, self.purged(group)?.map_or(0, |purged| purged + 1));
+        let to = group_end(KIND_ENTRY, group);
+        let scan = self.rocks.scan(FAMILY_DEFAULT, &from, Some(&to), Caching::Bypass)?;
+        let first = scan.item()?;
+        first.map(|(key, value)| decode_entry(group, key, value)).transpose()
+    }
+
+    /// The last entry.
+    pub fn last_entry(&self, group: u64) -> Result<Option<LogEntry>> {
+        let (from, to) = (entry_key(group, 0), group_end(KIND_ENTRY, group));
+        let last = self.rocks.last(FAMILY_DEFAULT, &from, &to)?;
+        last.map(|(key, value)| decode_entry(group, &key, &value)).transpose()
+    }
+
+    /// The index up to which (inclusive) entries were purged, if ever.
+    pub fn purged(&self, group: u64) -> Result<Option<u64>> {
+        let Some(value) = self.rocks.get(FAMILY_DEFAULT, &group_key(KIND_PURGED, group))? else {
+            return Ok(None);
+        };
+        let bytes = value
+            .try_into()
+            .map_err(|_| StorageError::corrupt("purged index", format!("of group {group}")))?;
+        Ok(Some(u64::from_be_bytes(bytes)))
+    }
+
+    /// A small fact stored with `LogBatch::put_meta`.
+    pub fn get_meta(&self, group: u64, name: &str) -> Result<Option<Bytes>> {
+        let Some(value) = self.rocks.get(FAMILY_DEFAULT, &meta_key(group, name))? else {
+            return Ok(None);
+        };
+        let (checksum, payload) = split_checksum(&value, "meta value")?;
+        if checksum != crc32c::crc32c_append(crc32c::crc32c(&meta_key(group, name)), payload) {
+            return Err(StorageError::corrupt("meta value", format!("{name} of group {group}")));
+        }
+        Ok(Some(Bytes::copy_from_slice(payload)))
+    }
+
+    /// All groups that have a meta value, an entry or a purged index.
+    pub fn groups(&self) -> Result<BTreeSet<u64>> {
+        let mut groups = BTreeSet::new();
+        for kind in [KIND_META, KIND_PURGED, KIND_ENTRY] {
+            let mut scan = self.rocks.scan(FAMILY_DEFAULT, &[kind], Some(&[kind + 1]), Caching::Bypass)?;
+            while let Some((key, _)) = scan.item()? {
+                let group = group_of(key)?;
+                groups.insert(group);
+                scan.seek(&group_end(kind, group));
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Compares every group with its high-water mark. Call once after opening, before voting.
+    pub fn check_high_water(&self) -> Result<Vec<ShortenedLog>> {
+        let marks = self.water.lock().file.durable().clone();
+        let mut shortened = Vec::new();
+        for (group, expected) in marks {
+            let last = self.last_entry(group)?.map(|entry| Mark {
+                index: entry.index,
+                term: entry.term,
+            });
+            let purged = self.purged(group)?.map(|index| Mark { index, term: 0 });
+            let found = last.into_iter().chain(purged).max_by_key(|mark| mark.index);
+            if !self.reaches(group, expected, found)? {
+                shortened.push(ShortenedLog {
+                    group,
+                    expected,
+                    found,
+                });
+            }
+        }
+        Ok(shortened)
+    }
+
+    /// Frees the disk space of purged entries when enough was written since the last time; cheap
+    /// otherwise. Call after purging, from any thread but the log's writer.
+    pub fn reclaim(&self) -> Result<()> {
+        self.check_poison()?;
+        if self.written_bytes.load(Ordering::Relaxed) < self.options.reclaim_bytes_min {
+            return Ok(());
+        }
+        self.written_bytes.store(0, Ordering::Relaxed);
+        self.rocks.compact(FAMILY_DEFAULT, &[KIND_ENTRY], &[KIND_ENTRY + 1])
+    }
+
+    /// Bytes of SST files (the write-ahead log, at most `wal_bytes_max`, comes on top).
+    pub fn table_bytes(&self) -> Result<u64> {
+        self.rocks.table_bytes(FAMILY_DEFAULT)
+    }
+
+    fn reaches(&self, group: u64, expected: Mark, found: Option<Mark>) -> Result<bool> {
+        let Some(found) = found else {
+            return Ok(false);
+        };
+        if found.index < expected.index {
+            return Ok(false);
+        }
+        // The same index under an older term would be another history.
+        let there = self.read_entries(group, expected.index..expected.index + 1, usize::MAX)?;
+        Ok(there.first().is_none_or(|entry| entry.term >= expected.term))
+    }
+
+    /// A batch that shortens a log first lowers the durable mark, so that a crash between the two is
+    /// not mistaken for a loss.
+    fn lower_marks(&self, batch: &LogBatch) -> Result<()> {
+        if batch.lowers.is_empty() {
+            return Ok(());
+        }
+        let mut water = self.water.lock();
+        water.shortenings += 1;
+        let mut marks = water.file.durable().clone();
+        for (group, lower) in &batch.lowers {
+            match (marks.get(group).copied(), lower) {
+                (Some(mark), Some(below)) if mark.index >= *below => {
+                    let index = below.saturating_sub(1);
+                    marks.insert(*group, Mark { index, term: 0 });
+                }
+                (Some(_), None) => {
+                    marks.remove(group);
+                }
+                _ => {}
+            }
+        }
+        water.file.replace(marks)
+    }
+
+    fn check_poison(&self) -> Result<()> {
+        match self.poison.get() {
+            Some(reason) => Err(StorageError::Poisoned(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn poisoning<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            let _first_reason_stays = self.poison.set(error.to_string());
+        }
+        result
+    }
+}
+
+impl Drop for LogDb {
+    /// A clean end syncs and leaves the marks exact. A failure here loses nothing that was promised.
+    fn drop(&mut self) {
+        if self.poison.get().is_some() || self.rocks.sync_wal().is_err() {
+            return;
+        }
+        let water = self.water.get_mut();
+        let written = water.written.clone();
+        if let Err(error) = water.file.replace(written) {
+            tracing::warn!(%error, "save high-water mark on close");
+        }
+    }
+}
+
+/// Changes to the log that are applied together.
+#[derive(Default)]
+pub struct LogBatch {
+    inner: Batch,
+    scratch: Vec<u8>,
+    marks: Vec<(u64, Option<Mark>)>,
+    lowers: Vec<(u64, Option<u64>)>,
+}
+
+impl LogBatch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends (or replaces) one entry. Within a group, entries of one batch come in index order.
+    /// `parts` are stored one behind the other, so that a header needs no copy of the payload.
+    pub fn put_entry(&mut self, group: u64, index: u64, term: u64, parts: &[&[u8]]) {
+        let mut checksum = entry_checksum_seed(group, index, term);
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&[0; 4]);
+        self.scratch.extend_from_slice(&term.to_be_bytes());
+        for part in parts {
+            checksum = crc32c::crc32c_append(checksum, part);
+            self.scratch.extend_from_slice(part);
+        }
+        self.scratch[..4].copy_from_slice(&checksum.to_be_bytes());
+        self.inner.put_default(&entry_key(group, index), &self.scratch);
+        self.marks.push((group, Some(Mark { index, term })));
+    }
+
+    /// Removes the entries from `from` on (a follower whose tail conflicts with the leader's).
+    pub fn truncate_entries(&mut self, group: u64, from: u64) {
+        self.inner
+            .delete_range_default(&entry_key(group, from), &group_end(KIND_ENTRY, group));
+        let index = from.saturating_sub(1);
+        self.marks.push((group, Some(Mark { index, term: 0 })));
+        self.lowers.push((group, Some(from)));
+    }
+
+    /// Removes the entries up to and including `upto`, and remembers that they are gone on purpose.
+    pub fn purge_entries(&mut self, group: u64, upto: u64) {
+        self.inner
+            .delete_range_default(&entry_key(group, 0), &entry_key(group, upto + 1));
+        self.inner
+            .put_default(&group_key(KIND_PURGED, group), &upto.to_be_bytes());
+    }
+
+    /// Sets a small fact of a group (vote, committed, applied marker, …).
+    pub fn put_meta(&mut self, group: u64, name: &str, value: &[u8]) {
+        let key = meta_key(group, name);
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&key), value);
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&checksum.to_be_bytes());
+        self.scratch.extend_from_slice(value);
+        self.inner.put_default(&key, &self.scratch);
+    }
+
+    /// Removes a small fact.
+    pub fn delete_meta(&mut self, group: u64, name: &str) {
+        self.inner.delete_default(&meta_key(group, name));
+    }
+
+    /// Removes everything of a group: entries, facts, purged index and high-water mark.
+    pub fn drop_group(&mut self, group: u64) {
+        for kind in [KIND_META, KIND_PURGED, KIND_ENTRY] {
+            self.inner
+                .delete_range_default(&group_key(kind, group), &group_end(kind, group));
+        }
+        self.marks.push((group, None));
+        self.lowers.push((group, None));
+    }
+
+    /// Size of the batch so far, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.inner.bytes()
+    }
+}
+
+fn group_key(kind: u8, group: u64) -> [u8; 9] {
+    let mut key = [kind; 9];
+    key[1..].copy_from_slice(&group.to_be_bytes());
+    key
+}
+
+/// The first key behind everything of this kind and group.
+fn group_end(kind: u8, group: u64) -> [u8; 9] {
+    match group.checked_add(1) {
+        Some(next) => group_key(kind, next),
+        None => group_key(kind + 1, 0),
+    }
+}
+
+fn entry_key(group: u64, index: u64) -> [u8; 17] {
+    let mut key = [KIND_ENTRY; 17];
+    key[1..9].copy_from_slice(&group.to_be_bytes());
+    key[9..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+fn meta_key(group: u64, name: &str) -> Vec<u8> {
+    let mut key = group_key(KIND_META, group).to_vec();
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+fn group_of(key: &[u8]) -> Result<u64> {
+    let bytes = key.get(1..9).and_then(|bytes| bytes.try_into().ok());
+    let bytes = bytes.ok_or_else(|| StorageError::corrupt("log key", format!("{key:02x?}")))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+fn entry_checksum_seed(group: u64, index: u64, term: u64) -> u32 {
+    let mut identity = [0; 24];
+    identity[..8].copy_from_slice(&group.to_be_bytes());
+    identity[8..16].copy_from_slice(&index.to_be_bytes());
+    identity[16..].copy_from_slice(&term.to_be_bytes());
+    crc32c::crc32c(&identity)
+}
+
+fn split_checksum<'a>(value: &'a [u8], what: &'static str) -> Result<(u32, &'a [u8])> {
+    let (checksum, rest) = value
+        .split_first_chunk::<4>()
+        .ok_or_else(|| StorageError::corrupt(what, format!("{} bytes", value.len())))?;
+    Ok((u32::from_be_bytes(*checksum), rest))
+}
+
+fn decode_entry(group: u64, key: &[u8], value: &[u8]) -> Result<LogEntry> {
+    let index = key.get(9..17).and_then(|bytes| bytes.try_into().ok());
+    let index = index.map(u64::from_be_bytes);
+    let index = index.ok_or_else(|| StorageError::corrupt("log key", format!("{key:02x?}")))?;
+    let damaged = || StorageError::corrupt("log entry", format!("{index} of group {group}"));
+    let (checksum, rest) = split_checksum(value, "log entry")?;
+    let (term, payload) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+    let term = u64::from_be_bytes(*term);
+    if checksum != crc32c::crc32c_append(entry_checksum_seed(group, index, term), payload) {
+        return Err(damaged());
+    }
+    let payload = Bytes::copy_from_slice(payload);
+    Ok(LogEntry {
+        index,
+        term,
+        payload,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn small() -> LogOptions {
+        LogOptions {
+            memtable_bytes: 64 << 10,
+            high_water_interval: Duration::ZERO,
+            reclaim_bytes_min: 16 << 10,
+            ..LogOptions::default()
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append { group: u64, count: u64, bytes: usize },
+        Truncate { group: u64, back: u64 },
+        Purge { group: u64, keep: u64 },
+        Meta { group: u64, value: u8 },
+        DropGroup { group: u64 },
+        Sync,
+        Reclaim,
+        Reopen,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let group = 0..3u64;
+        prop_oneof![
+            6 => (group.clone(), 1..20u64, 0..3000usize).prop_map(|(group, count, bytes)| Step::Append { group, count, bytes }),
+            2 => (group.clone(), 0..10u64).prop_map(|(group, back)| Step::Truncate { group, back }),
+            2 => (group.clone(), 0..10u64).prop_map(|(group, keep)| Step::Purge { group, keep }),
+            1 => (group.clone(), any::<u8>()).prop_map(|(group, value)| Step::Meta { group, value }),
+            1 => group.prop_map(|group| Step::DropGroup { group }),
+            2 => Just(Step::Sync),
+            1 => Just(Step::Reclaim),
+            2 => Just(Step::Reopen),
+        ]
+    }
+
+    /// What one group must answer.
+    #[derive(Clone, Debug, Default)]
+    struct Mirror {
+        entries: BTreeMap<u64, (u64, Vec<u8>)>,
+        purged: Option<u64>,
+        meta: Option<u8>,
+        next: u64,
+        term: u64,
+    }
+
+    fn check(log: &LogDb, mirrors: &BTreeMap<u64, Mirror>) {
+        for (&group, mirror) in mirrors {
+            let first = mirror.entries.first_key_value();
+            let last = mirror.entries.last_key_value();
+            assert_eq!(log.first_entry(group).unwrap().map(|e| e.index), first.map(|(i, _)| *i));
+            assert_eq!(log.last_entry(group).unwrap().map(|e| (e.index, e.term)), last.map(|(i, (t, _))| (*i, *t)));
+            assert_eq!(log.purged(group).unwrap(), mirror.purged);
+            assert_eq!(log.get_meta(group, "m").unwrap(), mirror.meta.map(|m| Bytes::from(vec![m])));
+            let from = first.map_or(0, |(i, _)| *i);
+            let read = log.read_entries(group, from..u64::MAX, usize::MAX).unwrap();
+            assert_eq!(read.len(), mirror.entries.len());
+            for (entry, (index, (term, payload))) in read.iter().zip(&mirror.entries) {
+                assert_eq!((entry.index, entry.term, &entry.payload[..]), (*index, *term, &payload[..]));
+            }
+        }
+        let there = mirrors.iter().filter(|(_, m)| !m.entries.is_empty() || m.purged.is_some() || m.meta.is_some());
+        assert_eq!(log.groups().unwrap(), there.map(|(g, _)| *g).collect());
+    }
+
+    fn apply(step: &Step, log: &LogDb, mirrors: &mut BTreeMap<u64, Mirror>) {
+        let mut batch = LogBatch::new();
+        match *step {
+            Step::Append { group, count, bytes } => {
+                let mirror = mirrors.entry(group).or_default();
+                mirror.term += 1;
+                for _ in 0..count {
+                    mirror.next += 1;
+                    let payload = vec![mirror.next as u8; bytes];
+                    let (head, tail) = payload.split_at(bytes / 3);
+                    batch.put_entry(group, mirror.next, mirror.term, &[head, tail]);
+                    mirror.entries.insert(mirror.next, (mirror.term, payload));
+                }
+            }
+            Step::Truncate { group, back } => {
+                let mirror = mirrors.entry(group).or_default();
+                let floor = mirror.purged.unwrap_or(0);
+                mirror.next = mirror.next.saturating_sub(back).max(floor);
+                batch.truncate_entries(group, mirror.next + 1);
+                mirror.entries.split_off(&(mirror.next + 1));
+            }
+            Step::Purge { group, keep } => {
+                let mirror = mirrors.entry(group).or_default();
+                let upto = mirror.next.saturating_sub(keep).max(mirror.purged.unwrap_or(0));
+                batch.purge_entries(group, upto);
+                mirror.entries = mirror.entries.split_off(&(upto + 1));
+                mirror.purged = Some(upto);
+            }
+            Step::Meta { group, value } => {
+                batch.put_meta(group, "m", &[value]);
+                mirrors.entry(group).or_default().meta = Some(value);
+            }
+            Step::DropGroup { group } => {
+                batch.drop_group(group);
+                mirrors.insert(group, Mirror::default());
+            }
+            Step::Sync => return log.sync().unwrap(),
+            Step::Reclaim => return log.reclaim().unwrap(),
+            Step::Reopen => unreachable!("handled by the caller"),
+        }
+        log.write(batch).unwrap();
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn answers_like_its_mirror(steps in proptest::collection::vec(step(), 1..60)) {
+            let directory = tempfile::tempdir().unwrap();
+            let mut log = LogDb::open(directory.path(), small()).unwrap();
+            let mut mirrors = BTreeMap::new();
+            for step in &steps {
+                if let Step::Reopen = step {
+                    drop(log);
+                    log = LogDb::open(directory.path(), small()).unwrap();
+                    prop_assert_eq!(log.check_high_water().unwrap(), vec![]);
+                } else {
+                    apply(step, &log, &mut mirrors);
+                }
+            }
+            check(&log, &mirrors);
+        }
+    }
+
+    fn put(log: &LogDb, group: u64, range: Range<u64>, term: u64) {
+        let mut batch = LogBatch::new();
+        for index in range {
+            batch.put_entry(group, index, term, &[b"payload"]);
+        }
+        log.write(batch).unwrap();
+    }
+
+    #[test]
+    fn a_log_shorter_than_its_mark_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = LogDb::open(directory.path(), small()).unwrap();
+        put(&log, 1, 1..11, 3);
+        put(&log, 2, 1..11, 3);
+        log.sync().unwrap();
+        drop(log);
+        // Keep the marks, lose the log: what a truncated write-ahead log amounts to.
+        let saved: Vec<_> = ["high_water.0", "high_water.1"]
+            .map(|name| (name, std::fs::read(directory.path().join(name)).unwrap_or_default()))
+            .into();
+        let other = tempfile::tempdir().unwrap();
+        for (name, bytes) in saved {
+            std::fs::write(other.path().join(name), bytes).unwrap();
+        }
+        let log = LogDb::open(other.path(), small()).unwrap();
+        put(&log, 1, 1..10, 3);
+        put(&log, 2, 1..11, 2);
+        let shortened = log.check_high_water().unwrap();
+        let expected = Mark { index: 10, term: 3 };
+        assert_eq!(
+            shortened,
+            [
+                ShortenedLog { group: 1, expected, found: Some(Mark { index: 9, term: 3 }) },
+                ShortenedLog { group: 2, expected, found: Some(Mark { index: 10, term: 2 }) },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_flipped_bit_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = LogDb::open(directory.path(), small()).unwrap();
+        put(&log, 1, 1..3, 1);
+        let key = entry_key(1, 2);
+        let mut value = log.rocks.get(FAMILY_DEFAULT, &key).unwrap().unwrap();
+        value[14] ^= 4;
+        let mut batch = Batch::default();
+        batch.put_default(&key, &value);
+        log.rocks.write(batch, Durability::Logged).unwrap();
+        assert!(log.read_entries(1, 1..2, 0).is_ok());
+        assert!(matches!(log.read_entries(1, 1..3, 1000), Err(StorageError::Corrupt { .. })));
+        assert!(matches!(log.last_entry(1), Err(StorageError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn purged_space_comes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = LogDb::open(directory.path(), small()).unwrap();
+        let payload: Vec<u8> = (0..50_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        for index in 1..=200 {
+            let mut batch = LogBatch::new();
+            batch.put_entry(1, index, 1, &[&payload]);
+            log.write(batch).unwrap();
+        }
+        assert!(log.table_bytes().unwrap() > 4 << 20);
+        let mut batch = LogBatch::new();
+        batch.purge_entries(1, 199);
+        log.write(batch).unwrap();
+        log.reclaim().unwrap();
+        assert!(log.table_bytes().unwrap() < 1 << 20, "{} bytes left", log.table_bytes().unwrap());
+    }
+}
