@@ -52,18 +52,11 @@ pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 impl StorageError {
     /// Wraps an error of the operating system about `path`.
     pub(crate) fn file(action: &'static str, path: &Path, source: std::io::Error) -> Self {
-        Self::File {
-            action,
-            path: path.to_path_buf(),
-            source,
-        }
+        Self::File { action, path: path.to_path_buf(), source }
     }
 
     /// Names a thing whose bytes are wrong.
     pub(crate) fn corrupt(what: &'static str, detail: impl std::fmt::Display) -> Self {
-        Self::Corrupt {
-            what,
-            detail: detail.to_string(),
-        }
+        Self::Corrupt { what, detail: detail.to_string() }
     }
 }

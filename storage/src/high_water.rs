@@ -70,11 +70,7 @@ impl HighWater {
             return Err(StorageError::corrupt("high-water mark", detail));
         }
         let (sequence, durable) = newest.unwrap_or_default();
-        Ok(Self {
-            slots,
-            sequence,
-            durable,
-        })
+        Ok(Self { slots, sequence, durable })
     }
 
     /// The marks as they are on disk.
@@ -90,9 +86,7 @@ impl HighWater {
         self.sequence += 1;
         let (path, file) = &self.slots[(self.sequence % SLOTS) as usize];
         let bytes = encode(self.sequence, &marks);
-        file.write_all_at(&bytes, 0)
-            .and_then(|()| file.sync_data())
-            .map_err(|e| StorageError::file("write high-water mark", path, e))?;
+        file.write_all_at(&bytes, 0).and_then(|()| file.sync_data()).map_err(|e| StorageError::file("write high-water mark", path, e))?;
         self.durable = marks;
         Ok(())
     }

@@ -107,26 +107,12 @@ impl LogDb {
     ///
     /// Errors: `Corrupt` when recovery meets damage other than an unfinished tail.
     pub fn open(directory: &Path, options: LogOptions) -> Result<Self> {
-        let tuning = LogTuning {
-            wal_bytes_max: options.wal_bytes_max,
-            memtable_bytes: options.memtable_bytes,
-        };
+        let tuning = LogTuning { wal_bytes_max: options.wal_bytes_max, memtable_bytes: options.memtable_bytes };
         let rocks = Rocks::open_log(directory, &tuning)?;
         let file = HighWater::open(directory)?;
         let written = file.durable().clone();
-        let water = Water {
-            file,
-            written,
-            shortenings: 0,
-            saved_at: Instant::now(),
-        };
-        Ok(Self {
-            rocks,
-            options,
-            poison: OnceLock::new(),
-            water: Mutex::new(water),
-            written_bytes: AtomicU64::new(0),
-        })
+        let water = Water { file, written, shortenings: 0, saved_at: Instant::now() };
+        Ok(Self { rocks, options, poison: OnceLock::new(), water: Mutex::new(water), written_bytes: AtomicU64::new(0) })
     }
 
     /// Applies a batch: readable when it returns, durable after the next `sync`.
@@ -136,11 +122,8 @@ impl LogDb {
         self.written_bytes.fetch_add(batch.bytes() as u64, Ordering::Relaxed);
         self.poisoning(self.rocks.write(batch.inner, Durability::Logged))?;
         let mut water = self.water.lock();
-        for (group, mark) in batch.marks {
-            match mark {
-                Some(mark) => water.written.insert(group, mark),
-                None => water.written.remove(&group),
-            };
+        for (group, change) in batch.marks {
+            change.apply(group, &mut water.written);
         }
         Ok(())
     }
@@ -214,9 +197,7 @@ impl LogDb {
         let Some(value) = self.rocks.get(FAMILY_DEFAULT, &group_key(KIND_PURGED, group))? else {
             return Ok(None);
         };
-        let bytes = value
-            .try_into()
-            .map_err(|_| StorageError::corrupt("purged index", format!("of group {group}")))?;
+        let bytes = value.try_into().map_err(|_| StorageError::corrupt("purged index", format!("of group {group}")))?;
         Ok(Some(u64::from_be_bytes(bytes)))
     }
 
@@ -251,18 +232,11 @@ impl LogDb {
         let marks = self.water.lock().file.durable().clone();
         let mut shortened = Vec::new();
         for (group, expected) in marks {
-            let last = self.last_entry(group)?.map(|entry| Mark {
-                index: entry.index,
-                term: entry.term,
-            });
+            let last = self.last_entry(group)?.map(|entry| Mark { index: entry.index, term: entry.term });
             let purged = self.purged(group)?.map(|index| Mark { index, term: 0 });
             let found = last.into_iter().chain(purged).max_by_key(|mark| mark.index);
             if !self.reaches(group, expected, found)? {
-                shortened.push(ShortenedLog {
-                    group,
-                    expected,
-                    found,
-                });
+                shortened.push(ShortenedLog { group, expected, found });
             }
         }
         Ok(shortened)
@@ -299,22 +273,15 @@ impl LogDb {
     /// A batch that shortens a log first lowers the durable mark, so that a crash between the two is
     /// not mistaken for a loss.
     fn lower_marks(&self, batch: &LogBatch) -> Result<()> {
-        if batch.lowers.is_empty() {
+        if batch.marks.iter().all(|(_, change)| matches!(change, MarkChange::Reached(_))) {
             return Ok(());
         }
         let mut water = self.water.lock();
         water.shortenings += 1;
         let mut marks = water.file.durable().clone();
-        for (group, lower) in &batch.lowers {
-            match (marks.get(group).copied(), lower) {
-                (Some(mark), Some(below)) if mark.index >= *below => {
-                    let index = below.saturating_sub(1);
-                    marks.insert(*group, Mark { index, term: 0 });
-                }
-                (Some(_), None) => {
-                    marks.remove(group);
-                }
-                _ => {}
+        for (group, change) in &batch.marks {
+            if !matches!(change, MarkChange::Reached(_)) {
+                change.apply(*group, &mut marks);
             }
         }
         water.file.replace(marks)
@@ -354,8 +321,37 @@ impl Drop for LogDb {
 pub struct LogBatch {
     inner: Batch,
     scratch: Vec<u8>,
-    marks: Vec<(u64, Option<Mark>)>,
-    lowers: Vec<(u64, Option<u64>)>,
+    marks: Vec<(u64, MarkChange)>,
+}
+
+/// What a batch does to the mark of one group.
+enum MarkChange {
+    /// An entry was put.
+    Reached(Mark),
+    /// Entries from this index on were removed.
+    CutFrom(u64),
+    /// The group is gone.
+    Forgotten,
+}
+
+impl MarkChange {
+    fn apply(&self, group: u64, marks: &mut BTreeMap<u64, Mark>) {
+        match *self {
+            Self::Reached(mark) => {
+                marks.insert(group, mark);
+            }
+            Self::CutFrom(0) | Self::Forgotten => {
+                marks.remove(&group);
+            }
+            Self::CutFrom(from) => {
+                if let Some(mark) = marks.get_mut(&group)
+                    && mark.index >= from
+                {
+                    *mark = Mark { index: from - 1, term: 0 };
+                }
+            }
+        }
+    }
 }
 
 impl LogBatch {
@@ -377,24 +373,19 @@ impl LogBatch {
         }
         self.scratch[..4].copy_from_slice(&checksum.to_be_bytes());
         self.inner.put_default(&entry_key(group, index), &self.scratch);
-        self.marks.push((group, Some(Mark { index, term })));
+        self.marks.push((group, MarkChange::Reached(Mark { index, term })));
     }
 
     /// Removes the entries from `from` on (a follower whose tail conflicts with the leader's).
     pub fn truncate_entries(&mut self, group: u64, from: u64) {
-        self.inner
-            .delete_range_default(&entry_key(group, from), &group_end(KIND_ENTRY, group));
-        let index = from.saturating_sub(1);
-        self.marks.push((group, Some(Mark { index, term: 0 })));
-        self.lowers.push((group, Some(from)));
+        self.inner.delete_range_default(&entry_key(group, from), &group_end(KIND_ENTRY, group));
+        self.marks.push((group, MarkChange::CutFrom(from)));
     }
 
     /// Removes the entries up to and including `upto`, and remembers that they are gone on purpose.
     pub fn purge_entries(&mut self, group: u64, upto: u64) {
-        self.inner
-            .delete_range_default(&entry_key(group, 0), &entry_key(group, upto + 1));
-        self.inner
-            .put_default(&group_key(KIND_PURGED, group), &upto.to_be_bytes());
+        self.inner.delete_range_default(&entry_key(group, 0), &entry_key(group, upto + 1));
+        self.inner.put_default(&group_key(KIND_PURGED, group), &upto.to_be_bytes());
     }
 
     /// Sets a small fact of a group (vote, committed, applied marker, …).
@@ -415,11 +406,9 @@ impl LogBatch {
     /// Removes everything of a group: entries, facts, purged index and high-water mark.
     pub fn drop_group(&mut self, group: u64) {
         for kind in [KIND_META, KIND_PURGED, KIND_ENTRY] {
-            self.inner
-                .delete_range_default(&group_key(kind, group), &group_end(kind, group));
+            self.inner.delete_range_default(&group_key(kind, group), &group_end(kind, group));
         }
-        self.marks.push((group, None));
-        self.lowers.push((group, None));
+        self.marks.push((group, MarkChange::Forgotten));
     }
 
     /// Size of the batch so far, in bytes.
@@ -470,9 +459,7 @@ fn entry_checksum_seed(group: u64, index: u64, term: u64) -> u32 {
 }
 
 fn split_checksum<'a>(value: &'a [u8], what: &'static str) -> Result<(u32, &'a [u8])> {
-    let (checksum, rest) = value
-        .split_first_chunk::<4>()
-        .ok_or_else(|| StorageError::corrupt(what, format!("{} bytes", value.len())))?;
+    let (checksum, rest) = value.split_first_chunk::<4>().ok_or_else(|| StorageError::corrupt(what, format!("{} bytes", value.len())))?;
     Ok((u32::from_be_bytes(*checksum), rest))
 }
 
@@ -488,11 +475,7 @@ fn decode_entry(group: u64, key: &[u8], value: &[u8]) -> Result<LogEntry> {
         return Err(damaged());
     }
     let payload = Bytes::copy_from_slice(payload);
-    Ok(LogEntry {
-        index,
-        term,
-        payload,
-    })
+    Ok(LogEntry { index, term, payload })
 }
 
 #[cfg(test)]
@@ -504,12 +487,7 @@ mod tests {
     use super::*;
 
     fn small() -> LogOptions {
-        LogOptions {
-            memtable_bytes: 64 << 10,
-            high_water_interval: Duration::ZERO,
-            reclaim_bytes_min: 16 << 10,
-            ..LogOptions::default()
-        }
+        LogOptions { memtable_bytes: 64 << 10, high_water_interval: Duration::ZERO, reclaim_bytes_min: 16 << 10, ..LogOptions::default() }
     }
 
     #[derive(Clone, Debug)]
@@ -647,9 +625,8 @@ mod tests {
         log.sync().unwrap();
         drop(log);
         // Keep the marks, lose the log: what a truncated write-ahead log amounts to.
-        let saved: Vec<_> = ["high_water.0", "high_water.1"]
-            .map(|name| (name, std::fs::read(directory.path().join(name)).unwrap_or_default()))
-            .into();
+        let saved: Vec<_> =
+            ["high_water.0", "high_water.1"].map(|name| (name, std::fs::read(directory.path().join(name)).unwrap_or_default())).into();
         let other = tempfile::tempdir().unwrap();
         for (name, bytes) in saved {
             std::fs::write(other.path().join(name), bytes).unwrap();

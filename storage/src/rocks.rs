@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::{
-    BlockBasedOptions, BottommostLevelCompaction, BoundColumnFamily, Cache, ChecksumType,
-    ColumnFamilyDescriptor, CompactOptions, DBCompressionType, DBRawIteratorWithThreadMode,
-    DBRecoveryMode, DBWithThreadMode, IngestExternalFileOptions, LogLevel, MultiThreaded, Options,
-    ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
+    BlockBasedOptions, BottommostLevelCompaction, BoundColumnFamily, Cache, ChecksumType, ColumnFamilyDescriptor, CompactOptions,
+    DBCompressionType, DBRawIteratorWithThreadMode, DBRecoveryMode, DBWithThreadMode, IngestExternalFileOptions, LogLevel, MultiThreaded,
+    Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 
 use crate::fault::{Result, StorageError};
@@ -107,14 +106,8 @@ impl Rocks {
             let options = if is_bulk(&name) { &bulk } else { &small };
             ColumnFamilyDescriptor::new(name, options.clone())
         });
-        let database = Database::open_cf_descriptors(&options, path, families)
-            .map_err(|e| failed("open database", e))?;
-        Ok(Self {
-            database,
-            path: path.to_path_buf(),
-            bulk,
-            small,
-        })
+        let database = Database::open_cf_descriptors(&options, path, families).map_err(|e| failed("open database", e))?;
+        Ok(Self { database, path: path.to_path_buf(), bulk, small })
     }
 
     /// Names of the families whose name starts with `prefix`, as RocksDB's manifest has them.
@@ -135,9 +128,7 @@ impl Rocks {
             return Ok(());
         }
         let options = if is_bulk(name) { &self.bulk } else { &self.small };
-        self.database
-            .create_cf(name, options)
-            .map_err(|e| failed("create family", e))
+        self.database.create_cf(name, options).map_err(|e| failed("create family", e))
     }
 
     /// Drops a family and, once no iterator holds them, its files.
@@ -151,18 +142,14 @@ impl Rocks {
     /// The value of one key.
     pub fn get(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let family = self.family(family)?;
-        self.database
-            .get_cf(&family, key)
-            .map_err(|e| failed("read key", e))
+        self.database.get_cf(&family, key).map_err(|e| failed("read key", e))
     }
 
     /// Applies a batch as one.
     pub fn write(&self, batch: Batch, durability: Durability) -> Result<()> {
         let mut options = WriteOptions::default();
         options.disable_wal(durability == Durability::Unlogged);
-        self.database
-            .write_opt(batch.inner, &options)
-            .map_err(|e| failed("write batch", e))
+        self.database.write_opt(batch.inner, &options).map_err(|e| failed("write batch", e))
     }
 
     /// Makes everything written through the write-ahead log durable: one `fdatasync`.
@@ -173,9 +160,7 @@ impl Rocks {
     /// Writes a family's memtable to an SST file and waits for it.
     pub fn flush(&self, family: &str) -> Result<()> {
         let family = self.family(family)?;
-        self.database
-            .flush_cf(&family)
-            .map_err(|e| failed("flush family", e))
+        self.database.flush_cf(&family).map_err(|e| failed("flush family", e))
     }
 
     /// A forward scan over `from..to` of one family (to the family's end without `to`).
@@ -209,18 +194,14 @@ impl Rocks {
         let family = self.family(family)?;
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
-        self.database
-            .ingest_external_file_cf_opts(&family, &options, files)
-            .map_err(|e| failed("ingest files", e))
+        self.database.ingest_external_file_cf_opts(&family, &options, files).map_err(|e| failed("ingest files", e))
     }
 
     /// Removes at once all SST files that lie wholly in `from..to`. Keys in files that reach beyond
     /// the range stay, and so do files of level 0.
     pub fn remove_files(&self, family: &str, from: &[u8], to: &[u8]) -> Result<()> {
         let family = self.family(family)?;
-        self.database
-            .delete_file_in_range_cf(&family, from, to)
-            .map_err(|e| failed("remove files", e))
+        self.database.delete_file_in_range_cf(&family, from, to).map_err(|e| failed("remove files", e))
     }
 
     /// Rewrites the files of `from..to`, so that what was deleted in them frees its space.
@@ -229,8 +210,7 @@ impl Rocks {
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Skip);
-        self.database
-            .compact_range_cf_opt(&family, Some(from), Some(to), &options);
+        self.database.compact_range_cf_opt(&family, Some(from), Some(to), &options);
         Ok(())
     }
 
@@ -238,26 +218,18 @@ impl Rocks {
     pub fn sorted_file(&self, path: &Path) -> Result<SortedFile<'_>> {
         let writer = SstFileWriter::create(&self.bulk);
         writer.open(path).map_err(|e| failed("create sorted file", e))?;
-        Ok(SortedFile {
-            writer,
-            path: path.to_path_buf(),
-            entries: 0,
-        })
+        Ok(SortedFile { writer, path: path.to_path_buf(), entries: 0 })
     }
 
     /// Bytes of all live SST files, by family prefix.
     pub fn table_bytes(&self, family_prefix: &str) -> Result<u64> {
         let files = self.database.live_files().map_err(|e| failed("list files", e))?;
-        let matching = files
-            .iter()
-            .filter(|file| file.column_family_name.starts_with(family_prefix));
+        let matching = files.iter().filter(|file| file.column_family_name.starts_with(family_prefix));
         Ok(matching.map(|file| file.size as u64).sum())
     }
 
     fn family(&self, name: &str) -> Result<Arc<BoundColumnFamily<'_>>> {
-        self.database
-            .cf_handle(name)
-            .ok_or_else(|| StorageError::Refused(format!("there is no column family {name}")))
+        self.database.cf_handle(name).ok_or_else(|| StorageError::Refused(format!("there is no column family {name}")))
     }
 }
 
@@ -403,8 +375,5 @@ fn failed(action: &'static str, error: rocksdb::Error) -> StorageError {
     if error.kind() == rocksdb::ErrorKind::Corruption {
         return StorageError::corrupt("database", format!("{action}: {}", error.into_string()));
     }
-    StorageError::Database {
-        action,
-        reason: error.into_string(),
-    }
+    StorageError::Database { action, reason: error.into_string() }
 }
