@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_printed_duration_reads_back(ms in 0i64..10_000_000_000_000) {
+        fn a_printed_duration_reads_back(ms in 0i64..9_000_000_000_000) {
             prop_assert_eq!(parse_duration_words(&duration_text(ms)), Some(ms));
         }
     }

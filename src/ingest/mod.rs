@@ -9,3 +9,4 @@ pub mod decode_error;
 pub mod protobuf;
 pub mod label_forms;
 pub mod columns;
+pub mod series_cache;
