@@ -51,7 +51,7 @@ enum Membership {
     Alone,
     /// One of a static list of peers, under a given id.
     Peer,
-    /// Joins through the gRPC address of a member and is given an id.
+    /// Joins through the HTTP address of a member and is given an id.
     Joins(String),
 }
 
@@ -108,7 +108,7 @@ impl Cluster {
 
     /// Starts one more node, which joins through a running one. Returns its number in this run.
     pub async fn join(&mut self, through: u64) -> anyhow::Result<u64> {
-        let seed = self.node(through)?.grpc.address();
+        let seed = self.node(through)?.http.address();
         let number = self.add(Membership::Joins(seed))?;
         self.start_node(number)?;
         Ok(number)
@@ -169,7 +169,8 @@ impl Cluster {
             Membership::Alone => {}
             Membership::Peer => {
                 let peers = self.nodes.iter().filter(|peer| matches!(peer.membership, Membership::Peer));
-                let peers: Vec<String> = peers.map(|peer| format!("{}={}", peer.number, peer.grpc.address())).collect();
+                let peers: Vec<String> =
+                    peers.map(|peer| format!("{}={}/{}", peer.number, peer.grpc.address(), peer.http.address())).collect();
                 command.args(["--node-id", &number.to_string(), "--peers", &peers.join(",")]);
             }
             Membership::Joins(seed) => {

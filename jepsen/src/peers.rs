@@ -67,7 +67,7 @@ pub async fn prometheus(directory: &Path, configuration: &str) -> anyhow::Result
     command.arg(format!("--config.file={}", file.display()));
     command.arg(format!("--storage.tsdb.path={}", directory.join("prometheus").display()));
     command.arg(format!("--web.listen-address={}", port.address()));
-    command.args(["--web.enable-remote-write-receiver", "--storage.tsdb.retention.time=30d", "--log.level=warn"]);
+    command.args(["--web.enable-remote-write-receiver", "--web.enable-admin-api", "--storage.tsdb.retention.time=30d", "--log.level=warn"]);
     let process = Process::start("prometheus", &mut command, &directory.join("prometheus.log"))?;
     Peer::started(process, port, "/-/ready").await
 }
