@@ -1,0 +1,126 @@
+//! What the leader of the meta group does next: the one question its controller asks, over and over.
+
+use super::balance::{Transfer, next_transfer};
+use super::command::MetaCommand;
+use super::ids::{GroupId, NodeId};
+use super::member::MemberState;
+use super::observed::{GroupView, Observed};
+use super::placement::{Move, MoveStage, Placement};
+use super::state::MetaState;
+use super::target::next_move;
+use std::collections::BTreeSet;
+
+/// Groups that move at once: each costs the transfer of a whole shard.
+pub const MOVES_MAX: usize = 2;
+
+/// Something to do now. All may be repeated, and none may be skipped for ever; a failure is no more than "ask again".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write this into the meta log.
+    Propose(MetaCommand),
+    /// At the group's leader: add a learner, without waiting for it to catch up.
+    AddLearner { group: GroupId, node: NodeId },
+    /// At the group's leader: make exactly these the voters; those who were voters and are not listed leave for good.
+    ChangeVoters { group: GroupId, voters: BTreeSet<NodeId> },
+    /// At the group's leader: remove members that have no vote.
+    RemoveLearners { group: GroupId, nodes: BTreeSet<NodeId> },
+    /// At `from`: hand the leadership to `to`.
+    TransferLeader(Transfer),
+}
+
+/// What to do now, by what is written and what is seen. Nothing, if all is as it should be or can only be waited for.
+pub fn next_actions(state: &MetaState, observed: &Observed) -> Vec<Action> {
+    if !state.is_bootstrapped() {
+        return Vec::new();
+    }
+    let mut actions: Vec<Action> = state.placements().flat_map(|(group, placement)| step(state, observed, group, placement)).collect();
+    let moving = state.placements().filter(|(_, placement)| placement.moving.is_some()).count();
+    if moving < MOVES_MAX {
+        actions.extend(next_move(state, observed).map(Action::Propose));
+    }
+    actions.extend(finished_drains(state).map(|node| Action::Propose(MetaCommand::Remove { node })));
+    let transferring = actions.iter().any(|action| matches!(action, Action::TransferLeader(_)));
+    if !transferring {
+        actions.extend(next_transfer(state, observed).map(Action::TransferLeader));
+    }
+    actions
+}
+
+fn finished_drains(state: &MetaState) -> impl Iterator<Item = NodeId> {
+    state.nodes_in(MemberState::Draining).into_iter().filter(|&node| state.groups_of(node).is_empty())
+}
+
+/// The next deed for one group.
+fn step(state: &MetaState, observed: &Observed, group: GroupId, placement: &Placement) -> Vec<Action> {
+    let Some((leader, view)) = observed.led(group) else { return Vec::new() };
+    let Some(change) = &placement.moving else { return tidy(group, placement, view) };
+    let advance = || vec![Action::Propose(MetaCommand::AdvanceMove { group, from: change.stage })];
+    let early = matches!(change.stage, MoveStage::AddLearners | MoveStage::CatchUp);
+    if early && placement.arriving().into_iter().any(|node| is_lost(state, observed, node)) {
+        return vec![Action::Propose(MetaCommand::WithdrawMove { group })];
+    }
+    match change.stage {
+        MoveStage::AddLearners => {
+            let present = view.members();
+            let missing = placement.arriving().into_iter().filter(|node| !present.contains(node));
+            let add: Vec<_> = missing.map(|node| Action::AddLearner { group, node }).collect();
+            if add.is_empty() { advance() } else { add }
+        }
+        MoveStage::CatchUp => {
+            let mut waited_for = change.members().into_iter().filter(|node| !placement.replicas.contains(node));
+            if waited_for.all(|node| view.has_caught_up(node)) { advance() } else { Vec::new() }
+        }
+        MoveStage::ChangeVoters => change_voters(observed, group, change, leader, view).unwrap_or_else(advance),
+        MoveStage::Withdraw => remove_strangers(group, view, &placement.members()).map_or_else(advance, |remove| vec![remove]),
+    }
+}
+
+/// A new member that will not come: dead, or itself to leave.
+fn is_lost(state: &MetaState, observed: &Observed, node: NodeId) -> bool {
+    let comes = |state| matches!(state, MemberState::Joining | MemberState::Active);
+    observed.is_down(node) || !state.member(node).is_some_and(|member| comes(member.state))
+}
+
+/// What is left to do until the membership is the wanted one; `None` when it is.
+fn change_voters(observed: &Observed, group: GroupId, change: &Move, leader: NodeId, view: &GroupView) -> Option<Vec<Action>> {
+    if view.voters == change.replicas && !view.changing {
+        return remove_strangers(group, view, &change.members()).map(|remove| vec![remove]);
+    }
+    if !change.replicas.contains(&leader) && !view.changing {
+        if let Some(to) = heir(observed, change, view) {
+            return Some(vec![Action::TransferLeader(Transfer { group, from: leader, to })]);
+        }
+    }
+    Some(vec![Action::ChangeVoters { group, voters: change.replicas.clone() }])
+}
+
+/// Among the voters that stay, one that answers and has caught up; none if no voter stays.
+fn heir(observed: &Observed, change: &Move, view: &GroupView) -> Option<NodeId> {
+    let able = |node: &&NodeId| observed.is_live(**node) && view.has_caught_up(**node);
+    change.replicas.intersection(&view.voters).find(able).copied()
+}
+
+/// A group that is not moving, yet is not what the map says: a deposed leader of the meta group acted late. It is made
+/// what the map says, as carefully as in a move.
+fn tidy(group: GroupId, placement: &Placement, view: &GroupView) -> Vec<Action> {
+    if view.voters.is_empty() || view.changing {
+        return Vec::new();
+    }
+    let (wanted, present) = (placement.members(), view.members());
+    let missing: Vec<_> = wanted.difference(&present).map(|&node| Action::AddLearner { group, node }).collect();
+    if !missing.is_empty() {
+        return missing;
+    }
+    if view.voters != placement.replicas {
+        let caught_up = placement.replicas.difference(&view.voters).all(|&node| view.has_caught_up(node));
+        let change = Action::ChangeVoters { group, voters: placement.replicas.clone() };
+        return if caught_up { vec![change] } else { Vec::new() };
+    }
+    remove_strangers(group, view, &wanted).into_iter().collect()
+}
+
+/// Removes learners that are not in `members`.
+fn remove_strangers(group: GroupId, view: &GroupView, members: &BTreeSet<NodeId>) -> Option<Action> {
+    let nodes: BTreeSet<NodeId> = view.learners.difference(members).copied().collect();
+    (!nodes.is_empty()).then_some(Action::RemoveLearners { group, nodes })
+}
