@@ -16,3 +16,8 @@ pub mod operator;
 pub mod function_signatures;
 pub mod ast;
 pub mod annotations;
+pub mod sample;
+pub mod value;
+pub mod source;
+pub mod memory_source;
+pub mod engine;
