@@ -1,0 +1,61 @@
+# What people and CI run. Everything builds with the release profile, so that RocksDB is compiled once.
+SHELL := /bin/bash
+
+# rustup's place, for a Rust that was installed a moment ago.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# RocksDB is half an hour of C++; ccache makes it a minute the second time.
+ifneq ($(shell command -v ccache),)
+ifeq ($(origin CXX),default)
+export CXX := ccache c++
+endif
+ifeq ($(origin CC),default)
+export CC := ccache cc
+endif
+endif
+
+.PHONY: help build install cluster cluster-down clean-cluster test verify bench acceptance
+
+help:
+	@echo 'make cluster        three nodes, a load balancer and a Prometheus that writes to them'
+	@echo 'make cluster-down   stop them;  make clean-cluster  stop them and remove their data'
+	@echo 'make test           all tests'
+	@echo 'make verify         formatting, clippy, documentation'
+	@echo 'make bench          Tern, VictoriaMetrics and Prometheus side by side (BENCH_ARGUMENTS=…)'
+	@echo 'make acceptance     ten minutes of Prometheus writing while nodes restart'
+
+install:
+	@deploy/install.sh
+
+build:
+	cargo build --release --locked --bin tern
+
+cluster: install build
+	@deploy/cluster-up.sh
+
+cluster-down:
+	@deploy/cluster-down.sh
+
+clean-cluster:
+	@deploy/cluster-down.sh clean
+
+test:
+	@if command -v cargo-nextest >/dev/null; then \
+	  set -ex; cargo nextest run --release --workspace --locked; \
+	else \
+	  set -ex; cargo test --release --workspace --locked --lib --bins --tests; \
+	fi
+	cargo test --release --workspace --locked --doc
+
+verify:
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps --locked
+
+bench:
+	cargo build --release --locked --package tern --package tern-bench --bins
+	$(CARGO_TARGET_DIR)/release/tern-bench --tern $(CARGO_TARGET_DIR)/release/tern $(BENCH_ARGUMENTS)
+
+# Acceptance 4 of the first issue in full length; `make test` runs it shortened.
+acceptance:
+	TERN_ACCEPTANCE_SECONDS=600 cargo test --release --locked --test tests -- --nocapture prometheus_writes_while_nodes_restart
