@@ -6,8 +6,10 @@
 pub mod error;
 pub mod fault;
 pub mod varint;
+pub mod bits;
 pub mod decimal;
 pub mod labels;
+pub mod chunk;
 pub mod batch;
 mod rocks;
 mod high_water;
