@@ -16,10 +16,8 @@ const MANTISSA_LIMIT: f64 = (1u64 << 51) as f64;
 /// 1.5 * 2^52: adding it rounds a number below 2^51 to an integer, held in the lower bits of the sum.
 const ROUNDER: f64 = 6_755_399_441_055_744.0;
 
-const POWERS: [f64; EXPONENT_MAX as usize + 1] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
-    1e21, 1e22,
-];
+const POWERS: [f64; EXPONENT_MAX as usize + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22];
 
 /// 10 to the `exponent`. Larger exponents than [`EXPONENT_MAX`] count as that one.
 #[inline]

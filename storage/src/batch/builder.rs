@@ -1,8 +1,8 @@
 //! Collects samples and encodes them once. Meant to be kept and reused: nothing is allocated per sample.
 
 use super::{
-    CHECKSUM_BYTES, Columns, ConflictPolicy, NEW_SERIES_MAX, SAMPLES_MAX, SECTION_DEFINITIONS, SECTION_KNOWN_SAMPLES,
-    SECTION_NEW_SAMPLES, TARGET_STEP, TIMESTAMP_STEP, VERSION, numbers, runs,
+    CHECKSUM_BYTES, Columns, ConflictPolicy, NEW_SERIES_MAX, SAMPLES_MAX, SECTION_DEFINITIONS, SECTION_KNOWN_SAMPLES, SECTION_NEW_SAMPLES,
+    TARGET_STEP, TIMESTAMP_STEP, VERSION, numbers, runs,
 };
 use crate::labels::SeriesId;
 use crate::varint;

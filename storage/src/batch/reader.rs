@@ -1,8 +1,8 @@
 //! Opens an encoded batch: checksum first, then sections, then columns in tight loops.
 
 use super::{
-    CHECKSUM_BYTES, Columns, ConflictPolicy, NEW_SERIES_MAX, SAMPLES_MAX, SECTION_DEFINITIONS, SECTION_KNOWN_SAMPLES,
-    SECTION_NEW_SAMPLES, TARGET_STEP, TIMESTAMP_STEP, VERSION, numbers, runs,
+    CHECKSUM_BYTES, Columns, ConflictPolicy, NEW_SERIES_MAX, SAMPLES_MAX, SECTION_DEFINITIONS, SECTION_KNOWN_SAMPLES, SECTION_NEW_SAMPLES,
+    TARGET_STEP, TIMESTAMP_STEP, VERSION, numbers, runs,
 };
 use crate::error::{Error, Result};
 use crate::labels;

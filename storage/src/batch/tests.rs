@@ -39,9 +39,8 @@ fn samples() -> impl Strategy<Value = Vec<Sample>> {
             values.into_iter().enumerate().map(sample).collect::<Vec<_>>()
         })
     });
-    let anything = prop::collection::vec((any::<u32>(), any::<i64>(), value()), 0..40).prop_map(|list| {
-        list.into_iter().map(|(target, timestamp_ms, value)| Sample { target, timestamp_ms, value }).collect::<Vec<_>>()
-    });
+    let anything = prop::collection::vec((any::<u32>(), any::<i64>(), value()), 0..40)
+        .prop_map(|list| list.into_iter().map(|(target, timestamp_ms, value)| Sample { target, timestamp_ms, value }).collect::<Vec<_>>());
     prop::collection::vec(prop_oneof![scrape, back_fill, anything], 0..6).prop_map(|lists| lists.concat())
 }
 

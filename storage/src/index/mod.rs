@@ -1,0 +1,190 @@
+//! The index of one shard: which series there are, and which of them a set of matchers selects.
+//!
+//! Everything lives in memory and is rebuilt from the stored label sets when the shard opens. Series are
+//! numbered densely in log order; labels are interned as pairs; every pair has a posting; every UTC day
+//! has the set of series that received a sample in it, which keeps yesterday's churn out of today's
+//! selections.
+//!
+//! Invariants: postings hold only numbers below `len`; a number is never reused; pairs of a series are
+//! stored in canonical (name) order.
+
+mod matcher;
+mod pairs;
+mod regex_cache;
+mod select;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::labels::{self, SeriesId};
+use crate::series_set::SeriesSet;
+use pairs::{LabelPairs, PairId};
+use regex_cache::RegexCache;
+
+pub(crate) use matcher::Shape;
+pub use matcher::{MatchOp, Matcher};
+
+/// Milliseconds of a UTC day.
+pub const DAY_MS: i64 = 86_400_000;
+/// The label that holds the metric's name.
+const METRIC_LABEL: &str = "__name__";
+
+/// The UTC day of a timestamp, counted from 1970-01-01.
+pub fn day_of(timestamp_ms: i64) -> i64 {
+    timestamp_ms.div_euclid(DAY_MS)
+}
+
+/// Number of a metric (a value of `__name__`) in a shard, from 1; 0 for series without a name. Sealed
+/// chunks are sorted by it, so that one metric is one contiguous scan. It is stored with every series.
+pub type MetricId = u32;
+
+/// The labels of one series, sorted by name. The texts are shared with the index and all its series.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeriesLabels {
+    pairs: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl SeriesLabels {
+    /// Name and value of each label, by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &(Arc<str>, Arc<str>)> {
+        self.pairs.iter()
+    }
+
+    /// The value of a label, if the series has it.
+    pub fn get(&self, name: &str) -> Option<&Arc<str>> {
+        self.pairs.iter().find(|(found, _)| **found == *name).map(|(_, value)| value)
+    }
+
+    /// Takes the list of names and values.
+    pub fn into_pairs(self) -> Vec<(Arc<str>, Arc<str>)> {
+        self.pairs
+    }
+}
+
+/// See the module's story.
+#[derive(Default)]
+pub(crate) struct Index {
+    pairs: LabelPairs,
+    /// Where each series' pairs end in `lists`; they begin where the previous series' end.
+    ends: Vec<u32>,
+    lists: Vec<PairId>,
+    metric_of: Vec<MetricId>,
+    metrics: HashMap<PairId, MetricId>,
+    metric_next: MetricId,
+    active: BTreeMap<i64, SeriesSet>,
+    regexes: RegexCache,
+}
+
+impl Index {
+    /// How many series there are; also the next series' number.
+    pub fn len(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    /// Adds the next series by its canonical label bytes; its number is the answer.
+    pub fn add(&mut self, canonical: &[u8]) -> SeriesId {
+        self.add_with(canonical, |index, pair| {
+            *index.metrics.entry(pair).or_insert_with(|| {
+                index.metric_next += 1;
+                index.metric_next
+            })
+        })
+    }
+
+    /// Adds the next series as it was stored, with the metric number it had.
+    pub fn restore(&mut self, canonical: &[u8], metric: MetricId) -> SeriesId {
+        self.add_with(canonical, |index, pair| {
+            index.metric_next = index.metric_next.max(metric);
+            index.metrics.insert(pair, metric);
+            metric
+        })
+    }
+
+    fn add_with(&mut self, canonical: &[u8], number_metric: impl Fn(&mut Self, PairId) -> MetricId) -> SeriesId {
+        let series = self.len();
+        let mut metric = 0;
+        for (name, value) in labels::iter(canonical) {
+            let pair = self.pairs.add(name, value, series);
+            if name == METRIC_LABEL {
+                metric = number_metric(self, pair);
+            }
+            self.lists.push(pair);
+        }
+        self.ends.push(self.lists.len() as u32);
+        self.metric_of.push(metric);
+        series
+    }
+
+    /// The metric's number of a series.
+    pub fn metric(&self, series: SeriesId) -> MetricId {
+        self.metric_of[series as usize]
+    }
+
+    /// The metric numbers of all series, by series number.
+    pub fn metrics(&self) -> &[MetricId] {
+        &self.metric_of
+    }
+
+    /// The labels of a series, or `None` when there is no such series.
+    pub fn labels(&self, series: SeriesId) -> Option<SeriesLabels> {
+        let pairs = self.pair_list(series)?.iter().map(|&id| {
+            let pair = self.pairs.pair(id);
+            (self.pairs.name(pair.name).text.clone(), pair.value.clone())
+        });
+        Some(SeriesLabels { pairs: pairs.collect() })
+    }
+
+    /// Appends the canonical label bytes of a series.
+    pub fn canonical(&self, series: SeriesId, out: &mut Vec<u8>) {
+        for &id in self.pair_list(series).unwrap_or_default() {
+            let pair = self.pairs.pair(id);
+            for text in [&self.pairs.name(pair.name).text, &pair.value] {
+                crate::varint::put(out, text.len() as u64);
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+    }
+
+    fn pair_list(&self, series: SeriesId) -> Option<&[PairId]> {
+        let end = *self.ends.get(series as usize)? as usize;
+        let start = if series == 0 { 0 } else { self.ends[series as usize - 1] as usize };
+        Some(&self.lists[start..end])
+    }
+
+    /// Remembers that a series received a sample in a day.
+    pub fn mark_active(&mut self, day: i64, series: SeriesId) {
+        self.active.entry(day).or_default().insert(series);
+    }
+
+    /// Adds stored activity.
+    pub fn restore_active(&mut self, day: i64, series: &SeriesSet) {
+        self.active.entry(day).or_default().unite_with(series);
+    }
+
+    /// The series that were active in a day.
+    pub fn active(&self, day: i64) -> Option<&SeriesSet> {
+        self.active.get(&day)
+    }
+
+    /// Days that have activity.
+    pub fn active_days(&self) -> impl Iterator<Item = i64> {
+        self.active.keys().copied()
+    }
+
+    /// Forgets the activity before a day.
+    pub fn forget_days_before(&mut self, day: i64) {
+        self.active = self.active.split_off(&day);
+    }
+
+    /// Bytes of memory, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        let lists = (self.ends.capacity() + self.lists.capacity() + self.metric_of.capacity()) * 4;
+        let days: usize = self.active.values().map(SeriesSet::memory_bytes).sum();
+        self.pairs.memory_bytes() + lists + days
+    }
+}
