@@ -28,8 +28,7 @@ impl Aggregates {
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut samples = values.iter().copied().filter(|value| value.to_bits() != STALE_MARKER_BITS);
         let first = samples.next()?;
-        let mut aggregates =
-            Self { count: 1, sum: first, min: first, max: first, first, last: first, increase: 0.0, resets: 0 };
+        let mut aggregates = Self { count: 1, sum: first, min: first, max: first, first, last: first, increase: 0.0, resets: 0 };
         let mut before_resets = 0.0;
         for value in samples {
             aggregates.count += 1;

@@ -330,12 +330,8 @@ impl<'a> Sequence<'a> {
     pub(super) fn decode(mut self, first: i64, mut sink: impl FnMut(&[i64])) -> Result<()> {
         sink(&[first]);
         match (self.predictor, self.mapping) {
-            (Predictor::Level { slope }, Mapping::Around(reference)) => {
-                self.decode_level::<true>(first, slope, reference, &mut sink)
-            }
-            (Predictor::Level { slope }, Mapping::Above(reference)) => {
-                self.decode_level::<false>(first, slope, reference, &mut sink)
-            }
+            (Predictor::Level { slope }, Mapping::Around(reference)) => self.decode_level::<true>(first, slope, reference, &mut sink),
+            (Predictor::Level { slope }, Mapping::Above(reference)) => self.decode_level::<false>(first, slope, reference, &mut sink),
             (Predictor::Previous, Mapping::Around(reference)) => self.decode_previous::<true>(first, reference, &mut sink),
             (Predictor::Previous, Mapping::Above(reference)) => self.decode_previous::<false>(first, reference, &mut sink),
             (Predictor::Trend, Mapping::Around(reference)) => self.decode_trend::<true>(first, reference, &mut sink),
@@ -343,13 +339,7 @@ impl<'a> Sequence<'a> {
         }
     }
 
-    fn decode_level<const AROUND: bool>(
-        &mut self,
-        first: i64,
-        slope: i64,
-        reference: i64,
-        sink: &mut impl FnMut(&[i64]),
-    ) -> Result<()> {
+    fn decode_level<const AROUND: bool>(&mut self, first: i64, slope: i64, reference: i64, sink: &mut impl FnMut(&[i64])) -> Result<()> {
         let divisor = self.divisor;
         let mut index = 1;
         self.each_block(|numbers, elements| {
@@ -363,12 +353,7 @@ impl<'a> Sequence<'a> {
         })
     }
 
-    fn decode_previous<const AROUND: bool>(
-        &mut self,
-        first: i64,
-        reference: i64,
-        sink: &mut impl FnMut(&[i64]),
-    ) -> Result<()> {
+    fn decode_previous<const AROUND: bool>(&mut self, first: i64, reference: i64, sink: &mut impl FnMut(&[i64])) -> Result<()> {
         let divisor = self.divisor;
         let mut last = first;
         self.each_block(|numbers, elements| {
@@ -380,12 +365,7 @@ impl<'a> Sequence<'a> {
         })
     }
 
-    fn decode_trend<const AROUND: bool>(
-        &mut self,
-        first: i64,
-        reference: i64,
-        sink: &mut impl FnMut(&[i64]),
-    ) -> Result<()> {
+    fn decode_trend<const AROUND: bool>(&mut self, first: i64, reference: i64, sink: &mut impl FnMut(&[i64])) -> Result<()> {
         let divisor = self.divisor;
         let mut difference = self.first_difference.wrapping_mul(divisor);
         let mut last = first.wrapping_add(difference);
@@ -420,11 +400,7 @@ impl<'a> Sequence<'a> {
             }
             transform(&numbers[..length], &mut elements[..length]);
         }
-        if self.exceptions.position == usize::MAX {
-            Ok(())
-        } else {
-            Err(self.exceptions.cursor.corrupt("an exception beyond the end"))
-        }
+        if self.exceptions.position == usize::MAX { Ok(()) } else { Err(self.exceptions.cursor.corrupt("an exception beyond the end")) }
     }
 }
 

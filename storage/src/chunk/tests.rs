@@ -69,10 +69,16 @@ fn timestamps(count: usize) -> impl Strategy<Value = Vec<i64>> {
     let jittered = (0i64..1 << 41, prop::collection::vec(-20i64..20, count)).prop_map(|(first, jitters)| {
         jitters.into_iter().enumerate().map(|(index, jitter)| first + index as i64 * 15_000 + jitter).collect()
     });
-    let sparse = (0i64..1 << 41, prop::collection::vec(prop_oneof![9 => Just(15_000i64), 1 => 0i64..1 << 30], count))
-        .prop_map(|(first, steps)| {
+    let sparse =
+        (0i64..1 << 41, prop::collection::vec(prop_oneof![9 => Just(15_000i64), 1 => 0i64..1 << 30], count)).prop_map(|(first, steps)| {
             let mut last = first;
-            steps.into_iter().map(|step| { last += step; last }).collect()
+            steps
+                .into_iter()
+                .map(|step| {
+                    last += step;
+                    last
+                })
+                .collect()
         });
     let anything = prop::collection::vec(any::<i64>(), count).prop_map(|mut list| {
         list.sort_unstable();

@@ -56,13 +56,7 @@ fn regular_interval(timestamps: &[i64]) -> Option<i64> {
 }
 
 /// Appends `timestamps` (at least one) as `kind`.
-pub(super) fn encode(
-    kind: Kind,
-    base_ms: i64,
-    timestamps: &[i64],
-    integers: &mut integers::Encoder,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn encode(kind: Kind, base_ms: i64, timestamps: &[i64], integers: &mut integers::Encoder, out: &mut Vec<u8>) {
     let first = timestamps[0];
     varint::put_signed(out, first.wrapping_sub(base_ms));
     if timestamps.len() == 1 {

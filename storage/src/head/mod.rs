@@ -1,0 +1,217 @@
+//! The head: samples of one shard that are not on disk yet.
+//!
+//! Stripes of 4096 series, each under its own lock. One writer appends whole batches and holds a stripe's
+//! lock for as long as the batch stays in it (batches are sorted by series, so that is long); readers
+//! take the lock of one stripe for one series at a time.
+//!
+//! A sample is in exactly one of three places: the open generation of its stripe, a frozen generation
+//! of its stripe, or on disk. It moves on by `freeze` and by `release`, and `release` is called only
+//! after it became readable on disk. A reader therefore reads the head first and then what is sealed, and
+//! starts over when more was released than its view of the disk contains (`read` answers the number).
+
+mod block;
+mod stripe;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::batch::{Columns, ConflictPolicy};
+use crate::fault::Result;
+use crate::labels::SeriesId;
+use stripe::{AppendContext, Fate, FrozenStripe, STRIPE_SERIES, Stripe};
+
+/// What became of the samples of one batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Samples that are there now and were not before, or that replaced another value.
+    pub accepted: u64,
+    /// Samples that were there already, with the same value.
+    pub duplicates: u64,
+    /// Samples refused because another value was there.
+    pub conflicts: u64,
+    /// Samples whose series does not exist.
+    pub unknown_series: u64,
+    /// The first sample refused because of a conflict: (series, time).
+    pub first_conflict: Option<(SeriesId, i64)>,
+    /// The first series that does not exist.
+    pub first_unknown: Option<SeriesId>,
+}
+
+/// See the module's story.
+#[derive(Default)]
+pub(crate) struct Head {
+    stripes: RwLock<Vec<Box<RwLock<Stripe>>>>,
+    open_samples: AtomicU64,
+    open_bytes: AtomicU64,
+}
+
+/// Everything applied between two freezes, until it is on disk.
+pub(crate) struct FrozenHead {
+    /// Number of the seal that will hold it.
+    pub seal: u64,
+    stripes: Vec<Option<Arc<FrozenStripe>>>,
+    samples: u64,
+}
+
+impl Head {
+    /// Makes room for series `0..count`. The one writer calls it before it appends to new series.
+    pub fn reserve(&self, count: u32) {
+        let mut stripes = self.stripes.write();
+        let needed = count.div_ceil(STRIPE_SERIES) as usize;
+        while stripes.len() < needed {
+            stripes.push(Box::default());
+        }
+        let from = stripes.len().saturating_sub(2).min(needed);
+        for (number, stripe) in stripes.iter_mut().enumerate().skip(from) {
+            let series = count - (number as u32 * STRIPE_SERIES).min(count);
+            stripe.get_mut().reserve(series.min(STRIPE_SERIES));
+        }
+        for stripe in stripes.iter_mut().take(from) {
+            stripe.get_mut().reserve(STRIPE_SERIES);
+        }
+    }
+
+    /// Sets the newest time of a series when a shard is loaded.
+    pub fn restore_time_max(&self, series: SeriesId, time_max: i64) {
+        self.stripes.read()[(series / STRIPE_SERIES) as usize].write().restore_time_max(series % STRIPE_SERIES, time_max);
+    }
+
+    /// Applies all samples in order. `sealed` answers what is on disk at (series, time); `marks` receives
+    /// the days in which series became active. Errors only when `sealed` fails.
+    pub fn append(
+        &self,
+        columns: &Columns,
+        series_count: u32,
+        policy: ConflictPolicy,
+        sealed: &dyn Fn(SeriesId, i64) -> Result<Option<u64>>,
+        marks: &mut Vec<(i64, SeriesId)>,
+    ) -> Result<Tally> {
+        let stripes = self.stripes.read();
+        let mut tally = Tally::default();
+        let mut today: Range<i64> = 0..0;
+        let mut stripe_marks = Vec::new();
+        let mut next = 0;
+        while next < columns.len() {
+            let number = columns.targets[next] / STRIPE_SERIES;
+            if columns.targets[next] >= series_count {
+                tally.unknown_series += 1;
+                tally.first_unknown.get_or_insert(columns.targets[next]);
+                next += 1;
+                continue;
+            }
+            let first = number * STRIPE_SERIES;
+            let here = series_count.min(first.saturating_add(STRIPE_SERIES));
+            let mut stripe = stripes[number as usize].write();
+            let before = (stripe.open_samples(), stripe.open_bytes());
+            let ask = |place: u32, time: i64| sealed(first + place, time);
+            let mut context = AppendContext { sealed: &ask, marks: &mut stripe_marks };
+            let result = append_run(&mut stripe, columns, &mut next, first..here, policy, &mut today, &mut context, &mut tally);
+            marks.extend(stripe_marks.drain(..).map(|(day, place)| (day, first + place)));
+            self.open_samples.fetch_add(stripe.open_samples() - before.0, Ordering::Relaxed);
+            self.open_bytes.fetch_add((stripe.open_bytes() - before.1) as u64, Ordering::Relaxed);
+            result?;
+        }
+        Ok(tally)
+    }
+
+    /// Ends the open generation of all stripes. `None` when there is nothing in them. The caller makes
+    /// sure that no append runs.
+    pub fn freeze(&self, seal: u64) -> Option<FrozenHead> {
+        let stripes: Vec<_> = self.stripes.read().iter().map(|stripe| stripe.write().freeze(seal)).collect();
+        self.open_samples.store(0, Ordering::Relaxed);
+        self.open_bytes.store(0, Ordering::Relaxed);
+        let samples = stripes.iter().flatten().map(|stripe| stripe.samples()).sum();
+        (samples > 0).then_some(FrozenHead { seal, stripes, samples })
+    }
+
+    /// Lets go of what a seal holds.
+    pub fn release(&self, seal: u64) {
+        self.stripes.read().iter().for_each(|stripe| stripe.write().release(seal));
+    }
+
+    /// Appends a series' samples of `start_ms..=end_ms`, oldest generation first; a later one of the same
+    /// time is the newer one. Answers the last seal that was released, which the caller must find on disk.
+    pub fn read(&self, series: SeriesId, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) -> u64 {
+        let stripes = self.stripes.read();
+        let Some(stripe) = stripes.get((series / STRIPE_SERIES) as usize) else {
+            return 0;
+        };
+        let stripe = stripe.read();
+        stripe.read(series % STRIPE_SERIES, start_ms, end_ms, timestamps, values);
+        stripe.released()
+    }
+
+    /// Samples in the open generation.
+    pub fn open_samples(&self) -> u64 {
+        self.open_samples.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of memory in the open generation.
+    pub fn open_bytes(&self) -> u64 {
+        self.open_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of memory, all in all.
+    pub fn memory_bytes(&self) -> usize {
+        self.stripes.read().iter().map(|stripe| stripe.read().memory_bytes()).sum()
+    }
+}
+
+/// Applies the samples from `next` on that belong to the stripe of `series`, and moves `next` behind them.
+#[allow(clippy::too_many_arguments)] // The loop's state; a struct for it would live for this one call.
+fn append_run(
+    stripe: &mut Stripe,
+    columns: &Columns,
+    next: &mut usize,
+    series: Range<SeriesId>,
+    policy: ConflictPolicy,
+    today: &mut Range<i64>,
+    context: &mut AppendContext<'_>,
+    tally: &mut Tally,
+) -> Result<()> {
+    let rest = columns.targets[*next..].iter().zip(&columns.timestamps[*next..]).zip(&columns.values[*next..]);
+    for ((&target, &timestamp_ms), value) in rest {
+        if !series.contains(&target) {
+            return Ok(());
+        }
+        *next += 1;
+        match stripe.append(target - series.start, timestamp_ms, value.to_bits(), policy, today, context)? {
+            Fate::Accepted => tally.accepted += 1,
+            Fate::Duplicate => tally.duplicates += 1,
+            Fate::Conflict => {
+                tally.conflicts += 1;
+                tally.first_conflict.get_or_insert((target, timestamp_ms));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl FrozenHead {
+    /// Samples held.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Appends the samples of a series: those in order, then those that came out of order.
+    pub fn read(&self, series: SeriesId, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) {
+        if let Some(Some(stripe)) = self.stripes.get((series / STRIPE_SERIES) as usize) {
+            stripe.read(series % STRIPE_SERIES, i64::MIN, i64::MAX, timestamps, values);
+        }
+    }
+
+    /// The newest time ever applied to each series in a stripe that froze: (series, time).
+    pub fn times_max(&self) -> impl Iterator<Item = (SeriesId, i64)> {
+        let stripes = self.stripes.iter().enumerate().filter_map(|(number, stripe)| Some((number, stripe.as_ref()?)));
+        stripes.flat_map(|(number, stripe)| {
+            let first = number as u32 * STRIPE_SERIES;
+            (0..stripe.series_count()).map(move |place| (first + place, stripe.time_max(place)))
+        })
+    }
+}
