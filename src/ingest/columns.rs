@@ -47,8 +47,8 @@ pub struct Attachment {
     pub end: u32,
 }
 
-/// A series that was not staged because its reference into the symbol table, or its shape, is invalid. The rest of the
-/// request stands: remote write 2.0 commits the good series and answers 400.
+/// Series that were not staged because their references into the symbol table, or their shape, are invalid. The rest of
+/// the request stands: remote write 2.0 commits the good series and answers 400.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedSeries {
     /// Position in the request, from 0.
@@ -57,6 +57,13 @@ pub struct RefusedSeries {
     pub histograms: usize,
     pub reason: String,
 }
+
+/// So many refused series are listed one by one; further ones are counted in the last entry. A hostile request could
+/// hold millions.
+pub const REFUSED_LISTED_MAX: usize = 64;
+
+/// Bound of the labels that one request may spell out in the arena: few bytes of references can mean many of labels.
+pub const ARENA_BYTES_MAX: usize = 256 << 20;
 
 /// One parsed request.
 #[derive(Debug, Default)]
@@ -71,6 +78,9 @@ pub struct Columns {
     pub exemplars: Vec<Attachment>,
     pub metadata: Vec<Attachment>,
     pub refused: Vec<RefusedSeries>,
+    /// Scratch of the remote write 2.0 decoder: where each symbol stands in the body, and the references of one series.
+    pub(super) symbols: Vec<(u32, u32)>,
+    pub(super) references: Vec<u32>,
 }
 
 impl Columns {
@@ -88,6 +98,8 @@ impl Columns {
         self.exemplars.clear();
         self.metadata.clear();
         self.refused.clear();
+        self.symbols.clear();
+        self.references.clear();
     }
 
     /// Bytes held, so that a pool can drop a `Columns` that one huge request has blown up.
@@ -95,8 +107,8 @@ impl Columns {
         self.series.capacity() * size_of::<Series>()
             + self.arena.capacity()
             + (self.timestamps.capacity() + self.values.capacity()) * 8
-            + (self.histograms.capacity() + self.exemplars.capacity() + self.metadata.capacity())
-                * size_of::<Attachment>()
+            + (self.histograms.capacity() + self.exemplars.capacity() + self.metadata.capacity()) * size_of::<Attachment>()
+            + self.symbols.capacity() * 8
     }
 
     pub fn series_count(&self) -> usize {
@@ -140,12 +152,7 @@ impl Columns {
     ///
     /// Asked only for series that the cache does not know: a key that was valid once is valid always.
     /// `out` is cleared first; on an error its content is unspecified.
-    pub fn labels<'a>(
-        &'a self,
-        body: &'a [u8],
-        series: usize,
-        out: &mut Vec<(&'a str, &'a str)>,
-    ) -> Result<(), LabelProblem> {
+    pub fn labels<'a>(&'a self, body: &'a [u8], series: usize, out: &mut Vec<(&'a str, &'a str)>) -> Result<(), LabelProblem> {
         out.clear();
         let key = self.key(body, series);
         match self.series[series].form {
@@ -156,16 +163,18 @@ impl Columns {
         label_forms::sort_and_validate(out)
     }
 
+    /// Line of the body, from 1, at which a series of the text format stands; for messages about its labels.
+    pub fn line(&self, body: &[u8], series: usize) -> Option<usize> {
+        let entry = &self.series[series];
+        let before = body.get(..entry.key_start as usize).filter(|_| entry.form == KeyForm::Text)?;
+        Some(1 + before.iter().filter(|&&byte| byte == b'\n').count())
+    }
+
     /// Opens a series whose key stands in the body. Samples pushed from now on belong to it.
     #[inline]
     pub(super) fn begin_series(&mut self, form: KeyForm, key_start: usize, key_end: usize) {
         debug_assert!(form != KeyForm::Pairs, "pairs live in the arena");
-        self.series.push(Series {
-            key_start: key_start as u32,
-            key_end: key_end as u32,
-            first_sample: self.timestamps.len() as u32,
-            form,
-        });
+        self.series.push(Series { key_start: key_start as u32, key_end: key_end as u32, first_sample: self.timestamps.len() as u32, form });
     }
 
     /// Where the next key of the arena begins; pass it to [`Self::begin_series_from_arena`] after pushing the pairs.
@@ -191,9 +200,50 @@ impl Columns {
         });
     }
 
+    /// Appends one half of a label: names and values alternate.
+    #[inline]
+    pub(super) fn push_text(&mut self, text: &[u8]) {
+        label_forms::push_text(&mut self.arena, text);
+    }
+
+    /// Appends text that stands behind its length already.
+    #[inline]
+    pub(super) fn push_prefixed(&mut self, text: &[u8]) {
+        self.arena.extend_from_slice(text);
+    }
+
+    /// Like [`Self::begin_series_from_arena`], for samples that were pushed before the labels were known.
+    #[inline]
+    pub(super) fn begin_series_behind(&mut self, mark: usize, first_sample: usize) {
+        self.begin_series_from_arena(mark);
+        if let Some(last) = self.series.last_mut() {
+            last.first_sample = first_sample as u32;
+        }
+    }
+
+    /// Replaces the key of the series begun last by everything pushed to the arena since `mark`.
+    pub(super) fn rekey_from_arena(&mut self, mark: usize) {
+        if let Some(last) = self.series.last_mut() {
+            last.key_start = mark as u32;
+            last.key_end = self.arena.len() as u32;
+            last.form = KeyForm::Pairs;
+        }
+    }
+
     /// Forgets pairs pushed since `mark`: the series turned out to be invalid.
     pub(super) fn rewind_arena(&mut self, mark: usize) {
         self.arena.truncate(mark);
+    }
+
+    /// Lists a series that is not staged, or counts it if too many are listed already.
+    pub(super) fn refuse(&mut self, refused: RefusedSeries) {
+        match self.refused.get_mut(REFUSED_LISTED_MAX - 1) {
+            Some(last) => {
+                last.samples += refused.samples;
+                last.histograms += refused.histograms;
+            }
+            None => self.refused.push(refused),
+        }
     }
 
     #[inline]

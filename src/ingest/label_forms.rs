@@ -121,19 +121,20 @@ fn quoted(rest: &str) -> Option<(&str, &str)> {
 /// Appends one label in the form that [`pair_labels`] reads: each text behind its length as a varint.
 #[inline]
 pub fn push_pair(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    push_length(out, name.len());
-    out.extend_from_slice(name);
-    push_length(out, value.len());
-    out.extend_from_slice(value);
+    push_text(out, name);
+    push_text(out, value);
 }
 
+/// Appends one text behind its length.
 #[inline]
-fn push_length(out: &mut Vec<u8>, mut length: usize) {
+pub fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+    let mut length = text.len();
     while length >= 0x80 {
         out.push(length as u8 | 0x80);
         length >>= 7;
     }
     out.push(length as u8);
+    out.extend_from_slice(text);
 }
 
 pub fn pair_labels<'a>(key: &'a [u8], out: &mut Pairs<'a>) -> Result<(), LabelProblem> {

@@ -32,6 +32,18 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// The next byte, without moving: the whole tag of a record whose field is below 16.
+    #[inline(always)]
+    pub fn peek(&self) -> Option<u8> {
+        self.body.get(self.at).copied()
+    }
+
+    /// Moves past a byte that was peeked at.
+    #[inline(always)]
+    pub fn step(&mut self) {
+        self.at += 1;
+    }
+
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.at >= self.body.len()
@@ -77,12 +89,12 @@ impl<'a> Cursor<'a> {
 
     #[inline(always)]
     pub fn fixed64(&mut self) -> Result<u64, DecodeError> {
-        let end = self.at.wrapping_add(8);
-        let Some(bytes) = self.body.get(self.at..end) else {
+        let rest = self.body.get(self.at..).unwrap_or_default();
+        let Some(bytes) = rest.first_chunk::<8>() else {
             return Err(DecodeError::protobuf(self.at, "truncated 64-bit value"));
         };
-        self.at = end;
-        Ok(u64::from_le_bytes(bytes.try_into().expect("eight bytes")))
+        self.at += 8;
+        Ok(u64::from_le_bytes(*bytes))
     }
 
     /// Length of the next length-delimited record, checked against what is left; the cursor stands at its content.

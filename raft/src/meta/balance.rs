@@ -128,8 +128,8 @@ mod tests {
     }
 
     fn observe(state: &MetaState, leaders: &[NodeId]) -> Observed {
-        let mut observed = Observed::default();
-        observed.health = state.members.keys().map(|&node| (node, Health::Live)).collect();
+        let health = state.members.keys().map(|&node| (node, Health::Live)).collect();
+        let mut observed = Observed { health, ..Observed::default() };
         for (&shard, placement) in &state.shards {
             let replicas = placement.replicas.clone();
             let view = GroupView {

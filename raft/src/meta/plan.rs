@@ -86,10 +86,9 @@ fn change_voters(observed: &Observed, group: GroupId, change: &Move, leader: Nod
     if view.voters == change.replicas && !view.changing {
         return remove_strangers(group, view, &change.members()).map(|remove| vec![remove]);
     }
-    if !change.replicas.contains(&leader) && !view.changing {
-        if let Some(to) = heir(observed, change, view) {
-            return Some(vec![Action::TransferLeader(Transfer { group, from: leader, to })]);
-        }
+    let leader_leaves = !change.replicas.contains(&leader) && !view.changing;
+    if leader_leaves && let Some(to) = heir(observed, change, view) {
+        return Some(vec![Action::TransferLeader(Transfer { group, from: leader, to })]);
     }
     Some(vec![Action::ChangeVoters { group, voters: change.replicas.clone() }])
 }

@@ -1,0 +1,137 @@
+//! Uncompressing request bodies within limits: what a sender claims is checked before memory is given for it, and what
+//! a stream turns into is checked while it grows.
+//!
+//! A body that is not compressed is handed on as it is.
+
+use super::decode_error::DecodeError;
+use bytes::Bytes;
+use std::io::Read;
+
+/// How a request body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Identity,
+    /// The block format, as remote write uses it; not the framed one.
+    Snappy,
+    Gzip,
+    /// zlib, as the standard means it, or a bare deflate stream, as some clients send.
+    Deflate,
+    Zstd,
+}
+
+/// How many times larger than it was sent a body may become. Honest metrics reach some fifty.
+const RATIO_MAX: usize = 200;
+
+/// Small bodies may repeat themselves as much as they like.
+const RATIO_FROM_BYTES: usize = 4 << 20;
+
+/// zstd frames that need a larger window than 8 MiB are refused, as RFC 8878 recommends.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// A snappy element of three bytes yields at most 64.
+const SNAPPY_RATIO_MAX: usize = 64;
+
+/// By how much the output grows at first; later by as much as it has.
+const CHUNK_BYTES: usize = 64 << 10;
+
+impl Encoding {
+    /// Reads a `Content-Encoding`; several in a row are not supported.
+    pub fn from_header(header: &str) -> Result<Self, DecodeError> {
+        match header.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Self::Identity),
+            "snappy" => Ok(Self::Snappy),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "deflate" => Ok(Self::Deflate),
+            "zstd" => Ok(Self::Zstd),
+            _ => Err(DecodeError::UnknownEncoding(header.chars().take(64).collect())),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Snappy => "snappy",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// The body as it was before the sender compressed it; `content_encoding` is the header, empty if there is none.
+pub fn decompress(content_encoding: &str, raw: Bytes, decompressed_bytes_max: usize) -> Result<Bytes, DecodeError> {
+    let encoding = Encoding::from_header(content_encoding)?;
+    match encoding {
+        Encoding::Identity => {
+            check_size(raw.len(), decompressed_bytes_max)?;
+            Ok(raw)
+        }
+        Encoding::Snappy => snappy(&raw, decompressed_bytes_max),
+        _ => drain(&mut open(encoding, &raw)?, encoding, raw.len(), decompressed_bytes_max),
+    }
+}
+
+fn open<'a>(encoding: Encoding, raw: &'a [u8]) -> Result<Box<dyn Read + 'a>, DecodeError> {
+    Ok(match encoding {
+        Encoding::Identity | Encoding::Snappy => Box::new(raw),
+        Encoding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
+        Encoding::Deflate if is_zlib(raw) => Box::new(flate2::bufread::ZlibDecoder::new(raw)),
+        Encoding::Deflate => Box::new(flate2::bufread::DeflateDecoder::new(raw)),
+        Encoding::Zstd => {
+            let failed = |error: std::io::Error| damaged(encoding, error);
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(raw).map_err(failed)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(failed)?;
+            Box::new(decoder)
+        }
+    })
+}
+
+fn damaged(encoding: Encoding, error: impl std::fmt::Display) -> DecodeError {
+    DecodeError::Compression { encoding: encoding.name(), reason: error.to_string() }
+}
+
+fn check_size(bytes: usize, limit_bytes: usize) -> Result<(), DecodeError> {
+    if bytes > limit_bytes { Err(DecodeError::TooLarge { what: "decompressed request body", limit_bytes }) } else { Ok(()) }
+}
+
+/// The header claims a size; it is believed only as far as the format could keep the promise.
+fn snappy(raw: &[u8], decompressed_bytes_max: usize) -> Result<Bytes, DecodeError> {
+    let failed = |error: snap::Error| damaged(Encoding::Snappy, error);
+    if raw.starts_with(b"\xff\x06\x00\x00sNaPpY") {
+        return Err(damaged(Encoding::Snappy, "this is the framed format; send the block format"));
+    }
+    let claimed = snap::raw::decompress_len(raw).map_err(failed)?;
+    check_size(claimed, decompressed_bytes_max)?;
+    if claimed / SNAPPY_RATIO_MAX > raw.len() {
+        return Err(damaged(Encoding::Snappy, "the claimed size is impossible"));
+    }
+    let mut out = vec![0; claimed];
+    snap::raw::Decoder::new().decompress(raw, &mut out).map_err(failed)?;
+    Ok(Bytes::from(out))
+}
+
+/// RFC 1950: method 8, and the first two bytes as a number are a multiple of 31.
+fn is_zlib(raw: &[u8]) -> bool {
+    matches!(raw, [method, flags, ..] if method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)) % 31 == 0)
+}
+
+/// Reads a stream to its end in chunks, and stops as soon as it passes a limit.
+fn drain(stream: &mut dyn Read, encoding: Encoding, compressed: usize, limit_bytes: usize) -> Result<Bytes, DecodeError> {
+    let mut out = Vec::new();
+    let mut filled = 0;
+    loop {
+        if filled == out.len() {
+            out.resize(filled + filled.max(CHUNK_BYTES).min(limit_bytes + 1), 0);
+        }
+        let read = stream.read(&mut out[filled..]).map_err(|error| damaged(encoding, error))?;
+        filled += read;
+        check_size(filled, limit_bytes)?;
+        if filled > RATIO_FROM_BYTES && filled / RATIO_MAX > compressed {
+            return Err(DecodeError::Bomb { encoding: encoding.name(), limit: RATIO_MAX });
+        }
+        if read == 0 {
+            out.truncate(filled);
+            return Ok(Bytes::from(out));
+        }
+    }
+}
