@@ -67,20 +67,31 @@ pub fn unpack(bytes: &[u8], width: u32, values: &mut [u64; BLOCK]) {
 }
 
 fn unpack_padded(bytes: &[u8], width: u32, values: &mut [u64; BLOCK]) {
-    match width {
-        0 => values.fill(0),
-        1..=57 => unpack_narrow(bytes, width, values),
-        _ => unpack_wide(bytes, width, values),
+    macro_rules! by_width {
+        ($($narrow:literal)*) => {
+            match width {
+                0 => values.fill(0),
+                $($narrow => unpack_narrow::<$narrow>(bytes, values),)*
+                _ => unpack_wide(bytes, width, values),
+            }
+        };
     }
+    by_width!(
+        1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28
+        29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56
+    )
 }
 
-/// Up to 57 bits: any value lies within the eight bytes from the one it begins in.
-fn unpack_narrow(bytes: &[u8], width: u32, values: &mut [u64; BLOCK]) {
-    let mask = mask(width);
-    let mut position = 0usize;
-    for value in values {
-        *value = word_at(bytes, position >> 3) >> (position & 7) & mask;
-        position += width as usize;
+/// Up to 56 bits. Eight values take exactly `WIDTH` bytes, so every group of eight begins at a byte, and with a
+/// constant width the compiler knows each value's place in it.
+fn unpack_narrow<const WIDTH: usize>(bytes: &[u8], values: &mut [u64; BLOCK]) {
+    let mask = mask(WIDTH as u32);
+    for (group, values) in values.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let bytes = &bytes[group * WIDTH..][..WIDTH + 8];
+        for (index, value) in values.iter_mut().enumerate() {
+            let position = index * WIDTH;
+            *value = word_at(bytes, position >> 3) >> (position & 7) & mask;
+        }
     }
 }
 

@@ -41,6 +41,12 @@ pub fn mantissa(value: f64, power: f64) -> Option<i64> {
     exact.then_some(mantissa)
 }
 
+/// The integer below 2^51 in size as a double. Unlike a cast it compiles to vector instructions everywhere.
+#[inline(always)]
+pub fn small_to_double(integer: i64) -> f64 {
+    f64::from_bits((integer as u64).wrapping_add(ROUNDER.to_bits())) - ROUNDER
+}
+
 /// The smallest exponent at which `value` is exact, with its mantissa.
 pub fn smallest(value: f64) -> Option<(u8, i64)> {
     if let Some(mantissa) = integer(value) {

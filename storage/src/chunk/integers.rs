@@ -341,14 +341,22 @@ impl<'a> Sequence<'a> {
 
     fn decode_level<const AROUND: bool>(&mut self, first: i64, slope: i64, reference: i64, sink: &mut impl FnMut(&[i64])) -> Result<()> {
         let divisor = self.divisor;
-        let mut index = 1;
+        let base = first.wrapping_add(reference.wrapping_mul(divisor));
+        let mut position = 0i64;
         self.each_block(|numbers, elements| {
-            for (offset, (element, &number)) in elements.iter_mut().zip(numbers).enumerate() {
-                let expected = reference.wrapping_add(on_slope(slope, index + offset));
-                let steps = unmap::<AROUND>(number).wrapping_add(expected);
-                *element = first.wrapping_add(steps.wrapping_mul(divisor));
+            for (element, &number) in elements.iter_mut().zip(numbers) {
+                *element = unmap::<AROUND>(number);
             }
-            index += elements.len();
+            if slope != 0 {
+                for element in elements.iter_mut() {
+                    position = position.wrapping_add(slope);
+                    *element = element.wrapping_add(position >> SLOPE_BITS);
+                }
+            }
+            if divisor != 1 {
+                elements.iter_mut().for_each(|element| *element = element.wrapping_mul(divisor));
+            }
+            elements.iter_mut().for_each(|element| *element = element.wrapping_add(base));
             sink(elements);
         })
     }

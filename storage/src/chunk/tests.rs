@@ -186,13 +186,18 @@ proptest! {
         framed.extend_from_slice(&body);
         read_all(&sealed(&framed));
     }
+}
 
-    #[test]
-    fn a_flipped_bit_is_refused((timestamps, values) in samples(), place: prop::sample::Index, bit in 0u8..8) {
-        let mut bytes = encoded(0, &timestamps, &values, &mut Hint::default());
-        let place = place.index(bytes.len());
-        bytes[place] ^= 1 << bit;
-        prop_assert!(ChunkView::parse(&bytes, 0).is_err());
+/// Two bytes of checksum miss one damage in 65 536, so this is no property of all chunks but of this one.
+#[test]
+fn a_flipped_bit_is_refused() {
+    let timestamps: Vec<i64> = (0..120).map(|index| index * 15_000 + index % 7).collect();
+    let values: Vec<f64> = (0..120).map(|index| f64::from(index * index % 101) / 10.0).collect();
+    let bytes = encoded(0, &timestamps, &values, &mut Hint::default());
+    for position in 0..bytes.len() * 8 {
+        let mut damaged = bytes.clone();
+        damaged[position / 8] ^= 1 << (position % 8);
+        assert!(ChunkView::parse(&damaged, 0).is_err(), "bit {position}");
     }
 }
 

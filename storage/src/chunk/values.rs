@@ -241,7 +241,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_>, count: usize, values: &mut Vec<f64
         exponent if exponent <= decimal::EXPONENT_MAX => {
             let first = cursor.signed()?;
             let power = decimal::power(exponent);
-            decode_numbers(cursor, head, count, first, values, |number| number as f64 / power)?;
+            decode_numbers(cursor, head, count, first, values, |number| decimal::small_to_double(number) / power)?;
         }
         _ => return Err(cursor.corrupt("unknown exponent")),
     }
