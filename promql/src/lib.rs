@@ -13,11 +13,18 @@ pub mod labels;
 pub mod regex;
 pub mod matcher;
 pub mod operator;
+pub mod token;
+pub mod lexer;
+pub mod literal;
 pub mod function_signatures;
 pub mod ast;
+pub mod printer;
 pub mod annotations;
+pub mod parser;
 pub mod sample;
 pub mod value;
 pub mod source;
 pub mod memory_source;
 pub mod engine;
+
+pub use parser::{ParseErrors, ParserOptions, parse};
