@@ -135,3 +135,100 @@ fn drain(stream: &mut dyn Read, encoding: Encoding, compressed: usize, limit_byt
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    const MAX: usize = 64 << 20;
+    const ALL: [&str; 5] = ["", "snappy", "gzip", "deflate", "zstd"];
+
+    fn compress(encoding: &str, body: &[u8]) -> Bytes {
+        let level = flate2::Compression::default();
+        let out = match encoding {
+            "snappy" => snap::raw::Encoder::new().compress_vec(body).unwrap(),
+            "gzip" => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+                encoder.write_all(body).unwrap();
+                encoder.finish().unwrap()
+            }
+            "deflate" => {
+                let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
+                encoder.write_all(body).unwrap();
+                encoder.finish().unwrap()
+            }
+            "bare deflate" => {
+                let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
+                encoder.write_all(body).unwrap();
+                encoder.finish().unwrap()
+            }
+            "zstd" => zstd::encode_all(body, 3).unwrap(),
+            _ => body.to_vec(),
+        };
+        Bytes::from(out)
+    }
+
+    fn body() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![any::<Vec<u8>>(), (any::<u8>(), 0usize..300_000).prop_map(|(byte, length)| vec![byte; length])]
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_comes_back(body in body()) {
+            for encoding in ALL {
+                prop_assert_eq!(&decompress(encoding, compress(encoding, &body), MAX).unwrap()[..], &body[..]);
+            }
+            // An empty or unlucky bare stream can look like zlib; then the client has to send zlib.
+            let bare = compress("bare deflate", &body);
+            if !is_zlib(&bare) {
+                prop_assert_eq!(&decompress("deflate", bare, MAX).unwrap()[..], &body[..]);
+            }
+        }
+
+        #[test]
+        fn a_cut_body_is_an_error(body in body(), cut: prop::sample::Index) {
+            for encoding in &ALL[1..] {
+                let whole = compress(encoding, &body);
+                let part = whole.slice(..cut.index(whole.len()));
+                let outcome = decompress(encoding, part.clone(), MAX);
+                // Zero bytes hold zero zstd frames or gzip members.
+                prop_assert!(outcome.is_err() || part.is_empty(), "{} {:?}", encoding, outcome);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_no_panic(bytes: Vec<u8>) {
+            for encoding in ALL {
+                let _ = decompress(encoding, Bytes::from(bytes.clone()), MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn bombs_stop_early() {
+        let zeros = vec![0u8; 32 << 20];
+        for encoding in ["gzip", "deflate", "zstd"] {
+            let bomb = compress(encoding, &zeros);
+            let error = decompress(encoding, bomb.clone(), MAX).unwrap_err();
+            assert_eq!(error, DecodeError::Bomb { encoding, limit: RATIO_MAX });
+            let error = decompress(encoding, bomb, 1 << 20).unwrap_err();
+            assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
+        }
+        // Claims 4 GiB - 1 in five bytes.
+        let claim = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0]);
+        assert!(matches!(decompress("snappy", claim.clone(), MAX), Err(DecodeError::TooLarge { .. })));
+        assert!(matches!(decompress("snappy", claim, usize::MAX), Err(DecodeError::Compression { .. })));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_said() {
+        let error = decompress("br", Bytes::new(), MAX).unwrap_err();
+        assert_eq!(error, DecodeError::UnknownEncoding("br".to_string()));
+        let mut framed = snap::write::FrameEncoder::new(Vec::new());
+        framed.write_all(b"hello").unwrap();
+        let error = decompress("snappy", Bytes::from(framed.into_inner().unwrap()), MAX).unwrap_err();
+        assert!(error.to_string().contains("block format"), "{error}");
+    }
+}

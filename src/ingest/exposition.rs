@@ -339,3 +339,137 @@ fn is_label_name_byte(byte: u8) -> bool {
 fn is_metric_name_byte(byte: u8) -> bool {
     is_label_name_byte(byte) || byte == b':'
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: i64 = 1_700_000_000_123;
+
+    /// Every sample as a line that a person can compare.
+    fn staged(format: Format, text: &str) -> Result<Vec<String>, String> {
+        let mut columns = Columns::new();
+        decode_as(format, text.as_bytes(), NOW, &mut columns).map_err(|error| error.to_string())?;
+        let of_series = |series| {
+            let mut labels = Vec::new();
+            if let Err(problem) = columns.labels(text.as_bytes(), series, &mut labels) {
+                return problem.to_string();
+            }
+            let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let at = columns.samples(series).start;
+            format!("{} {} @{}", labels.join("|"), columns.values[at], columns.timestamps[at] - NOW)
+        };
+        Ok((0..columns.series_count()).map(of_series).collect())
+    }
+
+    fn prometheus(text: &str) -> Vec<String> {
+        staged(Format::Prometheus, text).unwrap()
+    }
+
+    #[test]
+    fn reads_what_exporters_write() {
+        let text = "# HELP up whether\n# TYPE up gauge\nup 1\n\n up{job=\"a\",instance=\"b:1\",} 2.5 1700000000124\r\nrpc:rate5m\t{ }\t+Inf\nx{a=\"\"} -17e-1";
+        assert_eq!(
+            prometheus(text),
+            ["__name__=up 1 @0", "__name__=up|instance=b:1|job=a 2.5 @1", "__name__=rpc:rate5m inf @0", "__name__=x|a= -1.7 @0"]
+        );
+    }
+
+    #[test]
+    fn reads_quoted_names_and_escapes() {
+        let text = r#"{"http.requests",method="post", "a b" = "}{,\\"} 3
+up{path="C:\\dir\"\n"} 4
+{"na\"me",x="é"} NaN"#;
+        assert_eq!(
+            prometheus(text),
+            [
+                "__name__=http.requests|a b=}{,\\|method=post 3 @0",
+                "__name__=up|path=C:\\dir\"\n 4 @0",
+                "__name__=na\"me|x=é NaN @0"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_nan_is_never_a_stale_marker() {
+        let mut columns = Columns::new();
+        decode(b"a NaN\nb -nan\n", NOW, &mut columns).unwrap();
+        assert!(columns.values.iter().all(|value| value.to_bits() == NORMAL_NAN));
+    }
+
+    #[test]
+    fn openmetrics_has_seconds_exemplars_and_an_end() {
+        let text = "# TYPE a counter\na_total{x=\"1\"} 5 1700000000.125 # {trace_id=\"t\"} 0.5 1.2\nb 1 # {} 1\n# EOF\n";
+        assert_eq!(staged(Format::OpenMetrics, text).unwrap(), ["__name__=a_total|x=1 5 @2", "__name__=b 1 @0"]);
+        let without_end = staged(Format::OpenMetrics, "a 1\n").unwrap_err();
+        assert_eq!(without_end, "line 2: the text does not end with # EOF");
+        assert_eq!(staged(Format::OpenMetrics, "# EOF\na 1\n").unwrap_err(), "line 2: text after # EOF");
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let cases = [
+            ("a 1\n{} 2", "line 2: expected a metric name"),
+            ("1a 2", "line 1: expected a metric name"),
+            ("a", "line 1: expected a value"),
+            ("a-b 1", "line 1: expected a blank before the value"),
+            ("a x", "line 1: the value is not a number"),
+            ("a 1 2.5", "line 1: the timestamp is not a number"),
+            ("a 1 2 3", "line 1: unexpected text after the sample"),
+            ("\n\na{b} 1", "line 3: expected '=' after the label name"),
+            ("a{b=c} 1", "line 1: expected a quoted label value"),
+            ("a{b=\"c} 1", "line 1: unterminated quoted text"),
+            ("a{b=\"\\x\"} 1", "line 1: unknown escape in quoted text; only \\\\, \\\" and \\n are known"),
+            ("a{b=\"c\" d=\"e\"} 1", "line 1: expected ',' or '}' after a label"),
+            ("a{,b=\"c\"} 1", "line 1: expected a label name"),
+            ("a{\"b\"} 1", "line 1: the metric name is given twice"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(staged(Format::Prometheus, text).unwrap_err(), expected, "{text:?}");
+        }
+        assert_eq!(prometheus("a{b=\"1\",b=\"2\"} 1"), ["duplicate label name \"b\""]);
+        let mut columns = Columns::new();
+        let error = decode(b"a 1\nb{c=\"\xff\"} 1\n", NOW, &mut columns).unwrap_err();
+        assert_eq!(error.to_string(), "line 2: invalid UTF-8");
+        decode(b"\na{b=\"1\",b=\"2\"} 1", NOW, &mut columns).unwrap();
+        assert_eq!(columns.line(b"\na{b=\"1\",b=\"2\"} 1", 0), Some(2));
+    }
+
+    fn quote(text: &str) -> String {
+        text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_reads_back(
+            name in "[a-zé\"\\\\\n .]{1,6}",
+            labels in prop::collection::btree_map("[a-z\"\\\\\n .{}=,#]{1,4}", "[a-z\"\\\\\n .{}=,#é]{0,6}", 0..4),
+            value: f64,
+            timestamp_ms: i64,
+        ) {
+            let pairs: Vec<_> = labels.iter().map(|(name, value)| format!(",\"{}\"=\"{}\"", quote(name), quote(value))).collect();
+            let text = format!("{{\"{}\"{}}} {value:?} {timestamp_ms}\n", quote(&name), pairs.concat());
+            let mut columns = Columns::new();
+            decode(text.as_bytes(), NOW, &mut columns).unwrap();
+            let mut read = Vec::new();
+            columns.labels(text.as_bytes(), 0, &mut read).unwrap();
+            let mut expected: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            expected.push((METRIC_NAME, &name));
+            expected.sort();
+            prop_assert_eq!(read, expected);
+            prop_assert_eq!(columns.timestamps[0], timestamp_ms);
+            prop_assert!(columns.values[0].to_bits() == value.to_bits() || value.is_nan());
+        }
+
+        #[test]
+        fn any_text_is_no_panic(text in "[a{}=\",\\\\ \n0#é:]{0,40}", format in prop::sample::select(vec![Format::Prometheus, Format::OpenMetrics])) {
+            let _ = staged(format, &text);
+        }
+
+        #[test]
+        fn any_bytes_are_no_panic(bytes: Vec<u8>) {
+            let _ = decode(&bytes, NOW, &mut Columns::new());
+        }
+    }
+}

@@ -341,3 +341,115 @@ impl Visitor<'_> for SampleValue {
         Ok(if value.is_nan() { f64::from_bits(NORMAL_NAN) } else { value })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: i64 = 1_700_000_000_123;
+
+    fn staged(text: &str) -> Result<Vec<String>, String> {
+        let mut columns = Columns::new();
+        decode(text.as_bytes(), NOW, &mut columns).map_err(|error| error.to_string())?;
+        let of_series = |series| {
+            let mut labels = Vec::new();
+            if let Err(problem) = columns.labels(text.as_bytes(), series, &mut labels) {
+                return problem.to_string();
+            }
+            let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("{} {} @{}", labels.join("|"), columns.values[series], columns.timestamps[series])
+        };
+        Ok((0..columns.series_count()).map(of_series).collect())
+    }
+
+    #[test]
+    fn reads_arrays_and_lines() {
+        let element = r#"{"name": "up", "labels": {"service": "auth", "a\"b": "\u00e9"}, "timestamp": 1700000000, "value": 17}"#;
+        let expected = "__name__=up|a\"b=é|service=auth 17 @1700000000000";
+        assert_eq!(staged(&format!("[{element},\n{element}]")).unwrap(), [expected, expected]);
+        assert_eq!(staged(&format!("{element}\n\n{element}\r\n")).unwrap(), [expected, expected]);
+        assert_eq!(staged(" [ ] ").unwrap(), [""; 0]);
+        assert_eq!(staged(r#"{"value":1,"labels":null,"name":"x"}"#).unwrap(), [format!("__name__=x 1 @{NOW}")]);
+    }
+
+    #[test]
+    fn reads_every_form_of_time_and_value() {
+        let of = |timestamp: &str, value: &str| staged(&format!(r#"[{{"name":"x","timestamp":{timestamp},"value":{value}}}]"#));
+        let times = [
+            ("1700000000", 1_700_000_000_000i64),
+            ("1700000000.5", 1_700_000_000_500),
+            ("1700000000500", 1_700_000_000_500),
+            ("1700000000500.4", 1_700_000_000_500),
+            ("99999999999", 99_999_999_999_000),
+            ("100000000000", 100_000_000_000),
+            ("-5", -5_000),
+            ("\"1700000000.5\"", 1_700_000_000_500),
+            ("\"2023-11-14T22:13:20.5Z\"", 1_700_000_000_500),
+            ("\"2023-11-14T23:13:20+01:00\"", 1_700_000_000_000),
+            ("null", NOW),
+        ];
+        for (text, expected) in times {
+            assert_eq!(of(text, "1").unwrap(), [format!("__name__=x 1 @{expected}")], "{text}");
+        }
+        let values = [("1.5", "1.5"), ("\"NaN\"", "NaN"), ("\"+Inf\"", "inf"), ("\"-Inf\"", "-inf"), ("\"2e3\"", "2000"), ("-0.0", "-0")];
+        for (text, expected) in values {
+            assert_eq!(of("null", text).unwrap(), [format!("__name__=x {expected} @{NOW}")], "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_element_and_the_reason() {
+        let good = r#"{"name":"x","value":1}"#;
+        let cases = [
+            ("", "element 0: the body is empty"),
+            ("17", "element 0: invalid type: integer `17`, expected an array of"),
+            (&format!("[{good},17]"), "element 1: invalid type: integer `17`, expected an object"),
+            (&format!("[{good},{{\"name\":\"x\"}}]"), "element 1: missing field `value`"),
+            (&format!("[{good},{{\"value\":1}}]"), "element 1: missing field `name`"),
+            (&format!("{good}\n{{\"name\":\"\",\"value\":1}}"), "element 1: a metric name must not be empty"),
+            ("[{\"name\":\"x\",\"value\":null}]", "element 0: invalid type: null, expected a value"),
+            ("[{\"name\":\"x\",\"value\":\"many\"}]", "element 0: value \"many\" is not a number"),
+            ("[{\"name\":\"x\",\"value\":1,\"tags\":{}}]", "element 0: unknown field `tags`, expected one of"),
+            ("[{\"name\":\"x\",\"value\":1,\"value\":2}]", "element 0: field `value` is given twice"),
+            ("[{\"name\":\"x\",\"value\":1,\"labels\":{\"a\":1}}]", "element 0: invalid type: integer `1`, expected a label value as a string"),
+            ("[{\"name\":\"x\",\"value\":1,\"timestamp\":\"soon\"}]", "element 0: timestamp \"soon\" is neither"),
+            ("[{\"name\":\"x\",\"value\":1,\"timestamp\":1e300}]", "element 0: the timestamp is out of range"),
+            (&format!("[{good}"), "element 1: EOF while parsing a list"),
+            (&format!("[{good}] x"), "element 1: trailing characters"),
+            (&format!("{good} {good}"), "element 0: trailing characters"),
+        ];
+        for (text, expected) in cases {
+            let error = staged(text).unwrap_err();
+            assert!(error.starts_with(expected), "{text:?}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_serde_prints_reads_back(
+            name in ".{1,8}",
+            labels in prop::collection::btree_map(".{1,6}", ".{0,8}", 0..5),
+            value in prop::num::f64::NORMAL | prop::num::f64::ZERO,
+            timestamp_ms in 100_000_000_000i64..LATEST_MS,
+        ) {
+            let json = serde_json::json!([{"name": name, "labels": labels, "value": value, "timestamp": timestamp_ms}]).to_string();
+            let mut columns = Columns::new();
+            decode(json.as_bytes(), NOW, &mut columns).unwrap();
+            let mut read = Vec::new();
+            columns.labels(json.as_bytes(), 0, &mut read).unwrap();
+            let mut expected: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            expected.push((METRIC_NAME, &name));
+            expected.sort();
+            prop_assert_eq!(read, expected);
+            prop_assert_eq!(columns.values[0].to_bits(), value.to_bits());
+            prop_assert_eq!(columns.timestamps[0], timestamp_ms);
+        }
+
+        #[test]
+        fn any_bytes_are_no_panic(text in "[\\[\\]{}:,\"a1e. \n]{0,40}", bytes: Vec<u8>) {
+            let _ = staged(&text);
+            let _ = decode(&bytes, NOW, &mut Columns::new());
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Both remote write decoders against messages that prost generates and reads: an encoder and a decoder written by
+//! others. Whatever prost accepts must be staged with the same content, also after bytes were changed or cut.
+
+use super::columns::Columns;
+use super::decode_error::DecodeError;
+use super::{remote_write_v1, remote_write_v2};
+use prost::Message;
+use proptest::prelude::*;
+
+#[derive(Clone, PartialEq, Message)]
+struct WriteRequest {
+    #[prost(message, repeated, tag = "1")]
+    timeseries: Vec<TimeSeries>,
+    #[prost(message, repeated, tag = "3")]
+    metadata: Vec<Opaque>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TimeSeries {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Label>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "3")]
+    exemplars: Vec<Opaque>,
+    #[prost(message, repeated, tag = "4")]
+    histograms: Vec<Opaque>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Label {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Sample {
+    #[prost(double, tag = "1")]
+    value: f64,
+    #[prost(int64, tag = "2")]
+    timestamp: i64,
+}
+
+/// A message whose content does not matter here.
+#[derive(Clone, PartialEq, Message)]
+struct Opaque {
+    #[prost(uint64, tag = "1")]
+    number: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RequestV2 {
+    #[prost(string, repeated, tag = "4")]
+    symbols: Vec<String>,
+    #[prost(message, repeated, tag = "5")]
+    timeseries: Vec<TimeSeriesV2>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TimeSeriesV2 {
+    #[prost(uint32, repeated, tag = "1")]
+    labels_refs: Vec<u32>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "3")]
+    histograms: Vec<Opaque>,
+    #[prost(message, repeated, tag = "4")]
+    exemplars: Vec<Opaque>,
+    #[prost(message, optional, tag = "5")]
+    metadata: Option<MetadataV2>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct MetadataV2 {
+    #[prost(uint32, tag = "3")]
+    help_ref: u32,
+    #[prost(uint32, tag = "4")]
+    unit_ref: u32,
+}
+
+/// Labels and samples of one series as both sides are compared: values by their bits.
+type Plain = (Vec<(String, String)>, Vec<(i64, u64)>);
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z_]{0,8}", "[a-zé{}=\",\\\\ \n]{0,200}"]
+}
+
+fn label() -> impl Strategy<Value = Label> {
+    (text(), text()).prop_map(|(name, value)| Label { name, value })
+}
+
+fn sample() -> impl Strategy<Value = Sample> {
+    (any::<u64>(), any::<i64>()).prop_map(|(bits, timestamp)| Sample { value: f64::from_bits(bits), timestamp })
+}
+
+fn opaque() -> impl Strategy<Value = Vec<Opaque>> {
+    prop::collection::vec(any::<u64>().prop_map(|number| Opaque { number }), 0..3)
+}
+
+fn request() -> impl Strategy<Value = WriteRequest> {
+    let labels = prop::collection::vec(label(), 0..6);
+    let samples = prop::collection::vec(sample(), 0..4);
+    let series = (labels, samples, opaque(), opaque()).prop_map(|(labels, samples, exemplars, histograms)| TimeSeries {
+        labels,
+        samples,
+        exemplars,
+        histograms,
+    });
+    (prop::collection::vec(series, 0..6), opaque()).prop_map(|(timeseries, metadata)| WriteRequest { timeseries, metadata })
+}
+
+fn request_v2() -> impl Strategy<Value = RequestV2> {
+    let references = prop::collection::vec(0u32..8, 0..7);
+    let samples = prop::collection::vec(sample(), 0..3);
+    let metadata = prop::option::of((0u32..8, 0u32..8).prop_map(|(help_ref, unit_ref)| MetadataV2 { help_ref, unit_ref }));
+    let series = (references, samples, opaque(), opaque(), metadata).prop_map(
+        |(labels_refs, samples, histograms, exemplars, metadata)| TimeSeriesV2 {
+            labels_refs,
+            samples,
+            histograms,
+            exemplars,
+            metadata,
+        },
+    );
+    (prop::collection::vec(text(), 0..8), prop::collection::vec(series, 0..6))
+        .prop_map(|(symbols, timeseries)| RequestV2 { symbols, timeseries })
+}
+
+fn bits(samples: &[Sample]) -> Vec<(i64, u64)> {
+    samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect()
+}
+
+fn plain(mut labels: Vec<(String, String)>, samples: &[Sample]) -> Plain {
+    labels.sort();
+    (labels, bits(samples))
+}
+
+/// The labels of a staged series; those that break a rule come raw, so that they can be compared too.
+fn staged(columns: &Columns, body: &[u8]) -> Vec<Plain> {
+    let of_series = |series| {
+        let mut pairs = Vec::new();
+        let _ = columns.labels(body, series, &mut pairs);
+        let mut labels: Vec<_> = pairs.iter().map(|&(name, value)| (name.to_string(), value.to_string())).collect();
+        labels.sort();
+        let samples = columns.samples(series).map(|at| (columns.timestamps[at], columns.values[at].to_bits())).collect();
+        (labels, samples)
+    };
+    (0..columns.series_count()).map(of_series).collect()
+}
+
+fn check_v1(body: &[u8]) {
+    let mut columns = Columns::new();
+    let outcome = remote_write_v1::decode(body, &mut columns);
+    let Ok(expected) = WriteRequest::decode(body) else {
+        let _ = staged(&columns, body);
+        return;
+    };
+    match outcome {
+        Err(DecodeError::Protobuf { reason: "unsupported wire type", .. }) => {}
+        Err(error) => panic!("prost reads what we refuse: {error}"),
+        Ok(()) => {
+            let series = expected.timeseries.iter();
+            let plain: Vec<_> = series.clone().map(|series| plain(names_and_values(&series.labels), &series.samples)).collect();
+            assert_eq!(staged(&columns, body), plain);
+            assert_eq!(columns.exemplars.len(), series.clone().map(|series| series.exemplars.len()).sum::<usize>());
+            assert_eq!(columns.histograms.len(), series.map(|series| series.histograms.len()).sum::<usize>());
+            assert_eq!(columns.metadata.len(), expected.metadata.len());
+        }
+    }
+}
+
+fn names_and_values(labels: &[Label]) -> Vec<(String, String)> {
+    labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect()
+}
+
+fn check_v2(body: &[u8]) {
+    let mut columns = Columns::new();
+    let outcome = remote_write_v2::decode(body, &mut columns);
+    let Ok(expected) = RequestV2::decode(body) else {
+        let _ = staged(&columns, body);
+        return;
+    };
+    match outcome {
+        Err(DecodeError::Protobuf { reason: "unsupported wire type", .. }) => {}
+        Err(error) => panic!("prost reads what we refuse: {error}"),
+        Ok(()) => {
+            let symbols = &expected.symbols;
+            let good: Vec<_> = expected.timeseries.iter().filter(|series| is_good(series, symbols.len())).collect();
+            let symbol = |reference: &u32| symbols[*reference as usize].clone();
+            let labels = |series: &TimeSeriesV2| {
+                series.labels_refs.chunks(2).map(|pair| (symbol(&pair[0]), symbol(&pair[1]))).collect::<Vec<_>>()
+            };
+            let plain: Vec<_> = good.iter().map(|series| plain(labels(series), &series.samples)).collect();
+            assert_eq!(staged(&columns, body), plain);
+            assert_eq!(columns.refused.len(), expected.timeseries.len() - good.len());
+            assert_eq!(columns.histograms.len(), good.iter().map(|series| series.histograms.len()).sum::<usize>());
+            assert_eq!(columns.exemplars.len(), good.iter().map(|series| series.exemplars.len()).sum::<usize>());
+        }
+    }
+}
+
+/// The rules of remote write 2.0 that do not look into the labels.
+fn is_good(series: &TimeSeriesV2, symbols: usize) -> bool {
+    let known = |reference: &u32| (*reference as usize) < symbols;
+    let metadata_known = |metadata: &MetadataV2| {
+        // Zero is the default, which the encoder leaves out.
+        [metadata.help_ref, metadata.unit_ref].iter().all(|reference| *reference == 0 || known(reference))
+    };
+    series.labels_refs.len() % 2 == 0
+        && series.labels_refs.iter().all(known)
+        && series.metadata.as_ref().is_none_or(metadata_known)
+        && !(series.samples.is_empty() && series.histograms.is_empty())
+}
+
+/// Changes a few bytes, then cuts.
+fn damage(mut body: Vec<u8>, changes: &[(prop::sample::Index, u8)], cut: Option<prop::sample::Index>) -> Vec<u8> {
+    for (at, byte) in changes.iter().filter(|_| !body.is_empty()).map(|(at, byte)| (at.index(body.len()), *byte)).collect::<Vec<_>>() {
+        body[at] = byte;
+    }
+    if let Some(cut) = cut.filter(|_| !body.is_empty()) {
+        body.truncate(cut.index(body.len()));
+    }
+    body
+}
+
+/// A series whose records stand in any order.
+fn shuffled(series: &TimeSeries, order: &[prop::sample::Index]) -> Vec<u8> {
+    let one = |part: TimeSeries| part.encode_to_vec();
+    let mut records: Vec<Vec<u8>> = Vec::new();
+    records.extend(series.labels.iter().map(|label| one(TimeSeries { labels: vec![label.clone()], ..TimeSeries::default() })));
+    records.extend(series.samples.iter().map(|sample| one(TimeSeries { samples: vec![sample.clone()], ..TimeSeries::default() })));
+    let pairs = records.len().saturating_sub(1);
+    for at in order.iter().filter(|_| pairs > 0).map(|index| index.index(pairs)) {
+        records.swap(at, at + 1);
+    }
+    records.concat()
+}
+
+proptest! {
+    #[test]
+    fn v1_stages_what_prost_reads(request in request()) {
+        check_v1(&request.encode_to_vec());
+    }
+
+    #[test]
+    fn v1_survives_damage(
+        request in request(),
+        changes in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 0..4),
+        cut: Option<prop::sample::Index>,
+    ) {
+        check_v1(&damage(request.encode_to_vec(), &changes, cut));
+    }
+
+    #[test]
+    fn v1_takes_labels_in_any_place(request in request(), order in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
+        let mut body = Vec::new();
+        for series in &request.timeseries {
+            let record = shuffled(series, &order);
+            prost::encoding::encode_key(1, prost::encoding::WireType::LengthDelimited, &mut body);
+            prost::encoding::encode_varint(record.len() as u64, &mut body);
+            body.extend(record);
+        }
+        check_v1(&body);
+    }
+
+    #[test]
+    fn v2_stages_what_prost_reads(request in request_v2()) {
+        check_v2(&request.encode_to_vec());
+    }
+
+    #[test]
+    fn v2_survives_damage(
+        request in request_v2(),
+        changes in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 0..4),
+        cut: Option<prop::sample::Index>,
+    ) {
+        check_v2(&damage(request.encode_to_vec(), &changes, cut));
+    }
+
+    #[test]
+    fn any_bytes_are_no_panic(body: Vec<u8>) {
+        check_v1(&body);
+        check_v2(&body);
+    }
+}
+
+#[test]
+fn an_error_names_the_byte() {
+    let request = WriteRequest {
+        timeseries: vec![TimeSeries { samples: vec![Sample { value: 1.0, timestamp: 5 }], ..TimeSeries::default() }],
+        metadata: Vec::new(),
+    };
+    let mut body = request.encode_to_vec();
+    assert_eq!(body[..4], [0x0a, 13, 0x12, 11]);
+    body[3] = 12;
+    let error = remote_write_v1::decode(&body, &mut Columns::new()).unwrap_err();
+    assert_eq!(error.to_string(), "malformed protobuf at byte 3: length reaches past the end");
+}
+
+#[test]
+fn v2_refuses_series_one_by_one() {
+    let symbols = ["", "__name__", "up"].map(str::to_string).to_vec();
+    let series = |labels_refs: &[u32], samples: usize| TimeSeriesV2 {
+        labels_refs: labels_refs.to_vec(),
+        samples: vec![Sample { value: 1.0, timestamp: 5 }; samples],
+        ..TimeSeriesV2::default()
+    };
+    let timeseries = vec![series(&[1, 2], 1), series(&[1, 3], 2), series(&[1], 1), series(&[1, 2], 0), series(&[1, 2], 3)];
+    let body = RequestV2 { symbols, timeseries }.encode_to_vec();
+    let mut columns = Columns::new();
+    remote_write_v2::decode(&body, &mut columns).unwrap();
+    let reasons: Vec<_> = columns.refused.iter().map(|refused| (refused.position, refused.samples, refused.reason.as_str())).collect();
+    assert_eq!(
+        reasons,
+        [
+            (1, 2, "label reference 3 is outside of the symbol table of 3"),
+            (2, 1, "the number of label references must be even, got 1"),
+            (3, 0, "a series must contain at least one sample or histogram"),
+        ]
+    );
+    assert_eq!((columns.series_count(), columns.sample_count()), (2, 4));
+}
+
+/// A few kilobytes that would spell out gigabytes of labels.
+#[test]
+fn v2_bounds_what_symbols_spell_out() {
+    let symbols = vec!["x".repeat(1 << 20)];
+    let timeseries = vec![TimeSeriesV2 { labels_refs: vec![0; 4096], ..TimeSeriesV2::default() }];
+    let body = RequestV2 { symbols, timeseries }.encode_to_vec();
+    let error = remote_write_v2::decode(&body, &mut Columns::new()).unwrap_err();
+    assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
+}
+
+/// `cargo test --release speed -- --ignored --nocapture` prints what one sample costs each decoder.
+#[test]
+#[ignore = "prints figures, checks nothing"]
+fn speed() {
+    const SERIES: usize = 10_000;
+    let names = ["__name__", "cpu", "device", "instance", "job", "mode", "region", "zone"];
+    let label = |series: usize, name: &str| Label { name: name.to_string(), value: format!("{name}-value-{}", series % 97) };
+    let samples = |series: usize| vec![Sample { value: series as f64 * 0.1, timestamp: 1_700_000_000_000 + series as i64 }];
+    let v1 = WriteRequest {
+        timeseries: (0..SERIES)
+            .map(|series| TimeSeries {
+                labels: names.iter().map(|name| label(series, name)).collect(),
+                samples: samples(series),
+                ..TimeSeries::default()
+            })
+            .collect(),
+        metadata: Vec::new(),
+    };
+    let symbols: Vec<String> = (0..97).flat_map(|value| names.iter().map(move |name| label(value, name).value)).collect();
+    let symbols = [names.iter().map(|name| name.to_string()).collect(), symbols].concat();
+    let references = |series: usize| (0..8u32).flat_map(move |at| [at, 8 + (series % 97) as u32 * 8 + at]).collect();
+    let v2 = RequestV2 {
+        symbols,
+        timeseries: (0..SERIES)
+            .map(|series| TimeSeriesV2 { labels_refs: references(series), samples: samples(series), ..TimeSeriesV2::default() })
+            .collect(),
+    };
+    let line = |series: usize| {
+        let labels: Vec<_> = names[1..].iter().map(|name| format!("{name}=\"{}\"", label(series, name).value)).collect();
+        format!("metric_{}{{{}}} {} {}\n", series % 97, labels.join(","), series as f64 * 0.1, 1_700_000_000_000 + series as i64)
+    };
+    let text: String = (0..SERIES).map(line).collect();
+    let element = |series: usize| {
+        let labels: std::collections::BTreeMap<_, _> = names[1..].iter().map(|name| (name.to_string(), label(series, name).value)).collect();
+        serde_json::json!({"name": "metric", "labels": labels, "timestamp": 1_700_000_000_000i64, "value": series as f64 * 0.1})
+    };
+    let json = serde_json::Value::Array((0..SERIES).map(element).collect()).to_string();
+    measure("remote write 1.0", &v1.encode_to_vec(), remote_write_v1::decode);
+    measure("remote write 2.0", &v2.encode_to_vec(), remote_write_v2::decode);
+    measure("text exposition", text.as_bytes(), |body, columns| super::exposition::decode(body, 0, columns));
+    measure("native JSON", json.as_bytes(), |body, columns| super::native_json::decode(body, 0, columns));
+    let compressed = bytes::Bytes::from(snap::raw::Encoder::new().compress_vec(&v1.encode_to_vec()).unwrap());
+    measure("snappy + remote write 1.0", &[], |_, columns| {
+        let body = super::compression::decompress("snappy", compressed.clone(), usize::MAX)?;
+        remote_write_v1::decode(&body, columns)
+    });
+}
+
+fn measure(what: &str, body: &[u8], decode: impl Fn(&[u8], &mut Columns) -> Result<(), DecodeError>) {
+    let mut columns = Columns::new();
+    let rounds = 100;
+    let mut best = f64::INFINITY;
+    for _ in 0..rounds {
+        columns.clear();
+        let start = std::time::Instant::now();
+        decode(body, &mut columns).unwrap();
+        best = best.min(start.elapsed().as_nanos() as f64 / columns.sample_count() as f64);
+    }
+    println!("{what}: {best:.1} ns/sample, {:.0} bytes/sample", body.len() as f64 / columns.sample_count() as f64);
+}
