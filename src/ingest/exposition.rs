@@ -383,11 +383,7 @@ up{path="C:\\dir\"\n"} 4
 {"na\"me",x="é"} NaN"#;
         assert_eq!(
             prometheus(text),
-            [
-                "__name__=http.requests|a b=}{,\\|method=post 3 @0",
-                "__name__=up|path=C:\\dir\"\n 4 @0",
-                "__name__=na\"me|x=é NaN @0"
-            ]
+            ["__name__=http.requests|a b=}{,\\|method=post 3 @0", "__name__=up|path=C:\\dir\"\n 4 @0", "__name__=na\"me|x=é NaN @0"]
         );
     }
 

@@ -14,4 +14,6 @@ pub mod remote_write_v1;
 pub mod remote_write_v2;
 pub mod exposition;
 pub mod native_json;
+#[cfg(test)]
+mod remote_write_tests;
 pub mod series_cache;

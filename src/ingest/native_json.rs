@@ -412,7 +412,10 @@ mod tests {
             ("[{\"name\":\"x\",\"value\":\"many\"}]", "element 0: value \"many\" is not a number"),
             ("[{\"name\":\"x\",\"value\":1,\"tags\":{}}]", "element 0: unknown field `tags`, expected one of"),
             ("[{\"name\":\"x\",\"value\":1,\"value\":2}]", "element 0: field `value` is given twice"),
-            ("[{\"name\":\"x\",\"value\":1,\"labels\":{\"a\":1}}]", "element 0: invalid type: integer `1`, expected a label value as a string"),
+            (
+                "[{\"name\":\"x\",\"value\":1,\"labels\":{\"a\":1}}]",
+                "element 0: invalid type: integer `1`, expected a label value as a string",
+            ),
             ("[{\"name\":\"x\",\"value\":1,\"timestamp\":\"soon\"}]", "element 0: timestamp \"soon\" is neither"),
             ("[{\"name\":\"x\",\"value\":1,\"timestamp\":1e300}]", "element 0: the timestamp is out of range"),
             (&format!("[{good}"), "element 1: EOF while parsing a list"),

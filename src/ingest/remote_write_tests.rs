@@ -4,8 +4,8 @@
 use super::columns::Columns;
 use super::decode_error::DecodeError;
 use super::{remote_write_v1, remote_write_v2};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
 struct WriteRequest {
@@ -115,15 +115,9 @@ fn request_v2() -> impl Strategy<Value = RequestV2> {
     let references = prop::collection::vec(0u32..8, 0..7);
     let samples = prop::collection::vec(sample(), 0..3);
     let metadata = prop::option::of((0u32..8, 0u32..8).prop_map(|(help_ref, unit_ref)| MetadataV2 { help_ref, unit_ref }));
-    let series = (references, samples, opaque(), opaque(), metadata).prop_map(
-        |(labels_refs, samples, histograms, exemplars, metadata)| TimeSeriesV2 {
-            labels_refs,
-            samples,
-            histograms,
-            exemplars,
-            metadata,
-        },
-    );
+    let series = (references, samples, opaque(), opaque(), metadata).prop_map(|(labels_refs, samples, histograms, exemplars, metadata)| {
+        TimeSeriesV2 { labels_refs, samples, histograms, exemplars, metadata }
+    });
     (prop::collection::vec(text(), 0..8), prop::collection::vec(series, 0..6))
         .prop_map(|(symbols, timeseries)| RequestV2 { symbols, timeseries })
 }
@@ -189,9 +183,8 @@ fn check_v2(body: &[u8]) {
             let symbols = &expected.symbols;
             let good: Vec<_> = expected.timeseries.iter().filter(|series| is_good(series, symbols.len())).collect();
             let symbol = |reference: &u32| symbols[*reference as usize].clone();
-            let labels = |series: &TimeSeriesV2| {
-                series.labels_refs.chunks(2).map(|pair| (symbol(&pair[0]), symbol(&pair[1]))).collect::<Vec<_>>()
-            };
+            let labels =
+                |series: &TimeSeriesV2| series.labels_refs.chunks(2).map(|pair| (symbol(&pair[0]), symbol(&pair[1]))).collect::<Vec<_>>();
             let plain: Vec<_> = good.iter().map(|series| plain(labels(series), &series.samples)).collect();
             assert_eq!(staged(&columns, body), plain);
             assert_eq!(columns.refused.len(), expected.timeseries.len() - good.len());
@@ -366,7 +359,8 @@ fn speed() {
     };
     let text: String = (0..SERIES).map(line).collect();
     let element = |series: usize| {
-        let labels: std::collections::BTreeMap<_, _> = names[1..].iter().map(|name| (name.to_string(), label(series, name).value)).collect();
+        let labels: std::collections::BTreeMap<_, _> =
+            names[1..].iter().map(|name| (name.to_string(), label(series, name).value)).collect();
         serde_json::json!({"name": "metric", "labels": labels, "timestamp": 1_700_000_000_000i64, "value": series as f64 * 0.1})
     };
     let json = serde_json::Value::Array((0..SERIES).map(element).collect()).to_string();
