@@ -20,11 +20,12 @@ pub mod function_signatures;
 pub mod ast;
 pub mod printer;
 pub mod annotations;
-pub mod parser;
 pub mod sample;
+pub mod parser;
 pub mod value;
 pub mod source;
 pub mod memory_source;
 pub mod engine;
+pub mod testlang;
 
 pub use parser::{ParseErrors, ParserOptions, parse};

@@ -13,12 +13,15 @@ mod selector;
 mod durations;
 mod modifiers;
 mod expression;
+mod series;
 mod check;
 
 pub use error::{ParseError, ParseErrors};
 pub use options::ParserOptions;
+pub use series::{SequenceValue, SeriesDescription};
 
 use crate::ast::Expr;
+use crate::labels::Labels;
 use crate::lexer::Language;
 use crate::matcher::Matcher;
 use crate::position::PositionRange;
@@ -27,20 +30,34 @@ use cursor::{Failure, Parsed, Parser};
 
 /// Reads a query.
 pub fn parse(query: &str, options: ParserOptions) -> Result<Expr, ParseErrors> {
-    let mut expr = run(query, &options, whole_expression)?;
+    let mut expr = run(query, Language::Expression, &options, whole_expression)?;
     let errors = check::check(&mut expr, query);
     if errors.is_empty() { Ok(expr) } else { Err(ParseErrors::new(query, errors)) }
 }
 
 /// Reads one selector without modifiers, as in `match[]=`. Unlike a query it may select everything.
 pub fn parse_metric_selector(text: &str, options: ParserOptions) -> Result<Vec<Matcher>, ParseErrors> {
-    run(text, &options, |parser| {
+    run(text, Language::Expression, &options, |parser| {
         let token = parser.peek()?;
         let name = if token.kind.may_name_metric() { Some(parser.take()?) } else { None };
         let selector = parser.bare_selector(name)?;
         parser.expect(TokenKind::EndOfInput)?;
         Ok(selector.matchers)
     })
+}
+
+/// Reads a metric with its labels: `name{a="b"}`.
+pub fn parse_metric(text: &str, options: ParserOptions) -> Result<Labels, ParseErrors> {
+    run(text, Language::Expression, &options, |parser| {
+        let labels = parser.metric()?;
+        parser.expect(TokenKind::EndOfInput)?;
+        Ok(labels)
+    })
+}
+
+/// Reads a series with its values in short, the language of test scripts.
+pub fn parse_series_description(text: &str, options: ParserOptions) -> Result<SeriesDescription, ParseErrors> {
+    run(text, Language::SeriesDescription, &options, |parser| parser.series_description())
 }
 
 fn whole_expression(parser: &mut Parser<'_>) -> Parsed<Expr> {
@@ -54,6 +71,7 @@ fn whole_expression(parser: &mut Parser<'_>) -> Parsed<Expr> {
 
 fn run<T>(
     text: &str,
+    language: Language,
     options: &ParserOptions,
     rule: impl FnOnce(&mut Parser<'_>) -> Parsed<T>,
 ) -> Result<T, ParseErrors> {
@@ -61,7 +79,7 @@ fn run<T>(
         let message = format!("query is longer than {} bytes", options.text_bytes_max);
         return Err(ParseErrors::new(text, vec![ParseError::new(PositionRange::default(), message)]));
     }
-    let mut parser = Parser::new(text, Language::Expression, options);
+    let mut parser = Parser::new(text, language, options);
     parser.within("", "", rule).map_err(|failure| match failure {
         Failure::Refused(error) => ParseErrors::new(text, vec![*error]),
         // `within` turned this case into the other.
