@@ -1,4 +1,4 @@
-//! Fixed-width bit packing in blocks of 64 integers.
+//! Bits: fixed-width packing in blocks of 64 integers, and a stream of variable-length codes.
 //!
 //! Value `i` of a block of width `w` takes the bits `i*w .. (i+1)*w`, least significant first, so a full
 //! block takes exactly `8*w` bytes and a shorter last one `ceil(n*w/8)`.
@@ -114,6 +114,120 @@ fn word_at(bytes: &[u8], index: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
+/// Appends codes of any bit length to a byte vector, least significant bit first.
+pub struct BitWriter<'a> {
+    out: &'a mut Vec<u8>,
+    word: u64,
+    filled: u32,
+}
+
+impl<'a> BitWriter<'a> {
+    /// A stream that begins at the end of `out`.
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, word: 0, filled: 0 }
+    }
+
+    /// Writes the lowest `width` bits of `value`; `width` is at most 64.
+    pub fn put(&mut self, value: u64, width: u32) {
+        let value = value & mask(width);
+        self.word |= value.checked_shl(self.filled).unwrap_or(0);
+        if self.filled + width < 64 {
+            self.filled += width;
+            return;
+        }
+        self.out.extend_from_slice(&self.word.to_le_bytes());
+        self.word = value.checked_shr(64 - self.filled).unwrap_or(0);
+        self.filled = self.filled + width - 64;
+    }
+
+    /// Writes an exponential Golomb code of order `order`: short for numbers around `2^order`, and never
+    /// more than twice the number's own bits plus one. `value` is below `2^63` and `order` below 63.
+    pub fn put_golomb(&mut self, value: u64, order: u32) {
+        let shifted = value + (1 << order);
+        let extra = bit_length(shifted) - 1 - order;
+        self.put(1 << (extra % 64), extra + 1);
+        self.put(shifted, extra + order);
+    }
+
+    /// Fills up the last byte.
+    pub fn finish(self) {
+        let bytes = self.filled.div_ceil(8) as usize;
+        self.out.extend_from_slice(&self.word.to_le_bytes()[..bytes]);
+    }
+}
+
+/// Bits of the code that [`BitWriter::put_golomb`] writes.
+#[inline]
+pub const fn golomb_length(value: u64, order: u32) -> u32 {
+    2 * (bit_length(value + (1 << order)) - 1 - order) + 1 + order
+}
+
+/// Reads a stream of [`BitWriter`]. Beyond the end it reads zeros.
+#[derive(Clone, Copy)]
+pub struct BitReader<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl<'a> BitReader<'a> {
+    /// A stream over `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, position: 0 }
+    }
+
+    /// At least the next 57 bits.
+    #[inline]
+    fn peek(&self) -> u64 {
+        let index = self.position >> 3;
+        let word = match self.bytes.get(index..).and_then(|rest| rest.first_chunk::<8>()) {
+            Some(bytes) => u64::from_le_bytes(*bytes),
+            None => {
+                let rest = self.bytes.get(index..).unwrap_or_default();
+                let mut padded = [0; 8];
+                padded[..rest.len()].copy_from_slice(rest);
+                u64::from_le_bytes(padded)
+            }
+        };
+        word >> (self.position & 7)
+    }
+
+    /// The next `width` bits; `width` is at most 64.
+    #[inline]
+    pub fn take(&mut self, width: u32) -> u64 {
+        if width > 56 {
+            let low = self.take(32);
+            return low | self.take(width - 32) << 32;
+        }
+        let value = self.peek() & mask(width);
+        self.position += width as usize;
+        value
+    }
+
+    /// The next exponential Golomb code; none when the bits are no code.
+    #[inline]
+    pub fn take_golomb(&mut self, order: u32) -> Option<u64> {
+        let mut extra = 0;
+        let mut word = self.peek();
+        while word & mask(32) == 0 {
+            extra += 32;
+            if extra > 64 {
+                return None;
+            }
+            self.position += 32;
+            word = self.peek();
+        }
+        let zeros = word.trailing_zeros();
+        extra += zeros;
+        self.position += zeros as usize + 1;
+        let width = extra + order;
+        if width > 63 {
+            return None;
+        }
+        let shifted = self.take(width) | 1 << width;
+        Some(shifted - (1 << order))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +245,31 @@ mod tests {
             for (value, unpacked) in values.iter().zip(unpacked) {
                 prop_assert_eq!(value & mask(width), unpacked);
             }
+        }
+
+        #[test]
+        fn codes_come_back(values in prop::collection::vec((any::<u64>(), 1u32..64, 0u32..16), 0..100)) {
+            let mut bytes = vec![9];
+            let mut writer = BitWriter::new(&mut bytes);
+            let mut length = 0;
+            for &(value, shift, order) in &values {
+                writer.put_golomb(value >> shift, order);
+                writer.put(value, shift);
+                length += golomb_length(value >> shift, order) + shift;
+            }
+            writer.finish();
+            prop_assert_eq!(bytes.len(), 1 + length.div_ceil(8) as usize);
+            let mut reader = BitReader::new(&bytes[1..]);
+            for &(value, shift, order) in &values {
+                prop_assert_eq!(reader.take_golomb(order), Some(value >> shift));
+                prop_assert_eq!(reader.take(shift), value & mask(shift));
+            }
+        }
+
+        #[test]
+        fn any_bytes_read(bytes: Vec<u8>, order in 0u32..16) {
+            let mut reader = BitReader::new(&bytes);
+            while reader.take_golomb(order).is_some() {}
         }
 
         #[test]

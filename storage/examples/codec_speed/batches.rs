@@ -1,9 +1,8 @@
 //! The batch format on scrapes of the same series.
 
-use std::time::Instant;
-
 use tern_storage::batch::{BatchBuilder, BatchReader, Columns, ConflictPolicy};
 
+use crate::best_of;
 use crate::series::Class;
 
 const TARGETS: u32 = 14;
@@ -28,35 +27,26 @@ fn measure(name: &str, all: &[(Class, Vec<f64>)], stride: usize, depth: usize) {
         }
     }
     let mut builder = BatchBuilder::new(ConflictPolicy::Reject);
-    let rounds = 2_000_000 / samples.len();
-    let (mut push_ns, mut encode_ns) = (0, 0);
-    let mut bytes = Vec::new();
-    for _ in 0..rounds {
-        let begin = Instant::now();
+    let push_ns = best_of(samples.len(), || {
         builder.clear();
         for &(series, timestamp_ms, value) in &samples {
             builder.push(series, timestamp_ms, value);
         }
-        push_ns += begin.elapsed().as_nanos();
-        let begin = Instant::now();
-        bytes = builder.encode();
-        encode_ns += begin.elapsed().as_nanos();
-    }
+    });
+    let mut bytes = Vec::new();
+    let encode_ns = best_of(samples.len(), || bytes = builder.encode());
     let mut columns = Columns::default();
-    let begin = Instant::now();
-    for _ in 0..rounds {
+    let decode_ns = best_of(samples.len(), || {
         let reader = BatchReader::parse(&bytes).expect("our own batch");
         reader.decode_into(&mut columns).expect("our own batch");
         std::hint::black_box(&columns);
-    }
-    let decode_ns = begin.elapsed().as_nanos();
-    let total = (rounds * samples.len()) as f64;
+    });
     println!(
         "{name:>20} {:>6} samples: {:.2} bytes, push {:.1}, encode {:.1}, decode {:.1} ns",
         samples.len(),
         bytes.len() as f64 / samples.len() as f64,
-        push_ns as f64 / total,
-        encode_ns as f64 / total,
-        decode_ns as f64 / total
+        push_ns,
+        encode_ns,
+        decode_ns
     );
 }

@@ -9,11 +9,12 @@
 //! shape (1)       predictor (2 bits) | flags
 //! [varint gcd] [signed slope] [signed first difference] [signed reference]
 //! widths          1 byte, or 1 a block
-//! [exceptions]    varint(count) { varint(gap) signed(upper bits) }
+//! [exceptions]    see `exceptions`
 //! blocks          64 residuals each, packed; the last one may be shorter
 //! ```
 
-use super::residuals::{Histogram, Mapping, Plan, Planner};
+use super::exceptions::{Exceptions, Remaining};
+use super::residuals::{self, Histogram, Mapping, Plan, Planner};
 use crate::bits::{self, BLOCK};
 use crate::error::Result;
 use crate::varint::{self, Cursor};
@@ -66,7 +67,7 @@ pub(super) struct Encoder {
     differences: Vec<i64>,
     residuals: Vec<i64>,
     planner: Planner,
-    exceptions: Vec<(usize, i64)>,
+    exceptions: Exceptions,
 }
 
 impl Encoder {
@@ -105,7 +106,7 @@ impl Encoder {
         out.extend_from_slice(&plan.widths);
         if !self.exceptions.is_empty() {
             flags |= FLAG_EXCEPTIONS;
-            put_exceptions(&self.exceptions, out);
+            self.exceptions.put(out);
         }
         out[shape] |= flags;
         put_blocks(&self.residuals, plan, out);
@@ -137,17 +138,17 @@ impl Encoder {
             trend.add(difference.wrapping_sub(before));
             before = difference;
         }
-        let mut best = (previous.bytes(), Predictor::Previous);
+        let mut best = (previous.bits(), Predictor::Previous);
         let slope = slope_to(sum, self.differences.len());
-        let mut offer = |bytes, predictor| {
-            if bytes < best.0 {
-                best = (bytes, predictor);
+        let mut offer = |bits, predictor| {
+            if bits < best.0 {
+                best = (bits, predictor);
             }
         };
-        offer(level.bytes(), Predictor::Level { slope: 0 });
-        offer(trend.bytes() + 1, Predictor::Trend);
+        offer(level.bits(), Predictor::Level { slope: 0 });
+        offer(trend.bits() + 8, Predictor::Trend);
         if slope != 0 {
-            offer(self.slope_score(slope).bytes() + 3, Predictor::Level { slope });
+            offer(self.slope_score(slope).bits() + 24, Predictor::Level { slope });
         }
         best.1
     }
@@ -180,10 +181,10 @@ impl Encoder {
     }
 }
 
-/// Estimates the bytes that residuals need: around zero with exceptions, or by their range.
+/// Estimates the bits that residuals need: around zero with exceptions, or by their range.
 struct Score {
     around: Histogram,
-    count: usize,
+    count: u32,
     least: i64,
     most: i64,
 }
@@ -201,10 +202,10 @@ impl Score {
         self.most = self.most.max(residual);
     }
 
-    fn bytes(&self) -> usize {
+    fn bits(&self) -> u32 {
         let range = bits::bit_length(self.most.wrapping_sub(self.least) as u64);
-        let reference = varint::len(varint::zigzag(self.least));
-        self.around.cheapest().1.min(bits::packed_bytes(self.count, range) + reference)
+        let reference = 8 * varint::len(varint::zigzag(self.least)) as u32;
+        self.around.cheapest(residuals::FRAME_BITS).1.min(self.count * range + reference)
     }
 }
 
@@ -241,14 +242,14 @@ fn on_slope(slope: i64, index: usize) -> i64 {
 }
 
 /// Positions and upper bits of the residuals that do not fit their block's width.
-fn collect_exceptions(residuals: &[i64], plan: &Plan, exceptions: &mut Vec<(usize, i64)>) {
+fn collect_exceptions(residuals: &[i64], plan: &Plan, exceptions: &mut Exceptions) {
     exceptions.clear();
     for (block, values) in residuals.chunks(BLOCK).enumerate() {
         let width = plan.width_of(block);
         for (index, &residual) in values.iter().enumerate() {
             let upper = shift_out(plan.mapping.apply(residual), width);
             if upper != 0 {
-                exceptions.push((block * BLOCK + index, upper));
+                exceptions.push(block * BLOCK + index, upper);
             }
         }
     }
@@ -258,16 +259,6 @@ fn collect_exceptions(residuals: &[i64], plan: &Plan, exceptions: &mut Vec<(usiz
 #[inline(always)]
 fn shift_out(number: u64, width: u32) -> i64 {
     if width >= 64 { 0 } else { number as i64 >> width }
-}
-
-fn put_exceptions(exceptions: &[(usize, i64)], out: &mut Vec<u8>) {
-    varint::put(out, exceptions.len() as u64);
-    let mut expected = 0;
-    for &(position, upper) in exceptions {
-        varint::put(out, (position - expected) as u64);
-        varint::put_signed(out, upper);
-        expected = position + 1;
-    }
 }
 
 fn put_blocks(residuals: &[i64], plan: &Plan, out: &mut Vec<u8>) {
@@ -288,17 +279,8 @@ pub(super) struct Sequence<'a> {
     first_difference: i64,
     mapping: Mapping,
     widths: &'a [u8],
-    exceptions: Exceptions<'a>,
+    exceptions: Remaining<'a>,
     blocks: &'a [u8],
-}
-
-/// Exceptions still to come.
-struct Exceptions<'a> {
-    cursor: Cursor<'a>,
-    remaining: usize,
-    /// The next residual's position that has one; `usize::MAX` when none is left.
-    position: usize,
-    upper: i64,
 }
 
 impl<'a> Sequence<'a> {
@@ -321,7 +303,10 @@ impl<'a> Sequence<'a> {
         if widths.iter().any(|&width| width > 64) {
             return Err(cursor.corrupt("a width above 64 bits"));
         }
-        let exceptions = Exceptions::parse(cursor, shape, residuals)?;
+        let exceptions = match shape & FLAG_EXCEPTIONS {
+            0 => Remaining::none(cursor),
+            _ => Remaining::parse(cursor, residuals)?,
+        };
         let blocks = cursor.take(blocks_bytes(widths, residuals, shape & FLAG_UNIFORM != 0))?;
         Ok(Self { count, divisor, predictor, first_difference, mapping, widths, exceptions, blocks })
     }
@@ -408,7 +393,7 @@ impl<'a> Sequence<'a> {
             }
             transform(&numbers[..length], &mut elements[..length]);
         }
-        if self.exceptions.position == usize::MAX { Ok(()) } else { Err(self.exceptions.cursor.corrupt("an exception beyond the end")) }
+        if self.exceptions.position == usize::MAX { Ok(()) } else { Err(self.exceptions.damaged()) }
     }
 }
 
@@ -423,33 +408,4 @@ fn blocks_bytes(widths: &[u8], residuals: usize, uniform: bool) -> usize {
     }
     let lengths = (0..residuals).step_by(BLOCK).map(|start| BLOCK.min(residuals - start));
     widths.iter().zip(lengths).map(|(&width, length)| bits::packed_bytes(length, u32::from(width))).sum()
-}
-
-impl<'a> Exceptions<'a> {
-    /// Steps over the list in `cursor` and keeps a second cursor inside it.
-    fn parse(cursor: &mut Cursor<'a>, shape: u8, residuals: usize) -> Result<Self> {
-        if shape & FLAG_EXCEPTIONS == 0 {
-            return Ok(Self { cursor: *cursor, remaining: 0, position: usize::MAX, upper: 0 });
-        }
-        let count = cursor.count(residuals)?;
-        let mut exceptions = Self { cursor: *cursor, remaining: count, position: usize::MAX, upper: 0 };
-        for _ in 0..count {
-            cursor.varint()?;
-            cursor.varint()?;
-        }
-        exceptions.advance()?;
-        Ok(exceptions)
-    }
-
-    fn advance(&mut self) -> Result<()> {
-        if self.remaining == 0 {
-            self.position = usize::MAX;
-            return Ok(());
-        }
-        self.remaining -= 1;
-        let gap = self.cursor.count(super::SAMPLES_MAX)?;
-        self.position = self.position.wrapping_add(1).wrapping_add(gap);
-        self.upper = self.cursor.signed()?;
-        Ok(())
-    }
 }

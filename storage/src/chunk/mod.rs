@@ -22,8 +22,9 @@
 //! Decoding never panics, whatever the bytes: counts are capped, and every read is bounds-checked.
 
 mod aggregates;
-mod integers;
+mod exceptions;
 mod residuals;
+mod integers;
 mod times;
 mod values;
 

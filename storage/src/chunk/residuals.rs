@@ -2,7 +2,7 @@
 //!
 //! Residuals are signed. A [`Mapping`] turns them into small unsigned numbers, either around a reference
 //! (zigzag) or upward from it (offset). A value that is too large for its block's width is an exception: its
-//! lower bits stay in the block, the rest goes to a list. The planner counts bytes exactly enough to choose.
+//! lower bits stay in the block, the rest goes to a list. The planner counts bits well enough to choose.
 
 use crate::bits::{self, BLOCK};
 use crate::varint;
@@ -31,10 +31,10 @@ impl Mapping {
         }
     }
 
-    fn reference_bytes(self) -> usize {
+    fn reference_bytes(self) -> u32 {
         match self.reference() {
             0 => 0,
-            reference => varint::len(varint::zigzag(reference)),
+            reference => varint::len(varint::zigzag(reference)) as u32,
         }
     }
 }
@@ -47,12 +47,13 @@ pub(super) struct Plan {
     pub(super) uniform: bool,
     /// The widths, by block; when uniform only the first counts.
     pub(super) widths: Vec<u8>,
-    bytes: usize,
+    /// An estimate of the bits it takes.
+    bits: u32,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { mapping: Mapping::Around(0), uniform: true, widths: Vec::new(), bytes: usize::MAX }
+        Self { mapping: Mapping::Around(0), uniform: true, widths: Vec::new(), bits: u32::MAX }
     }
 }
 
@@ -73,7 +74,7 @@ pub(super) struct Planner {
 impl Planner {
     /// The cheapest plan found for `residuals`.
     pub(super) fn plan(&mut self, residuals: &[i64]) -> &Plan {
-        self.best.bytes = usize::MAX;
+        self.best.bits = u32::MAX;
         if residuals.is_empty() {
             self.best.mapping = Mapping::Around(0);
             self.best.uniform = true;
@@ -108,32 +109,43 @@ impl Planner {
 
     fn consider(&mut self, residuals: &[i64], mapping: Mapping) {
         lay_out(residuals, mapping, &mut self.trial);
-        if self.trial.bytes < self.best.bytes {
+        if self.trial.bits < self.best.bits {
             std::mem::swap(&mut self.trial, &mut self.best);
         }
     }
 }
 
 /// How many numbers there are of each bit length. Negative ones (below the reference) fit no width.
+///
+/// Costs are in bits. Those of exceptions are estimates of what `exceptions` writes, plus something for the
+/// time they take to decode.
 pub(super) struct Histogram {
     counts: [u16; 65],
     /// Bit `l` is set when there are numbers of `l` bits.
     present: u128,
-    count: usize,
-    /// Bytes of exceptions for numbers below the reference.
-    below_bytes: usize,
+    count: u32,
+    /// Numbers below the reference, and their bits.
+    below: u32,
+    below_bits: u32,
 }
+
+/// Bits of the frame around exceptions.
+pub(super) const FRAME_BITS: u32 = 24;
+
+/// Bits added for each exception so that only those that pay are made.
+const EXCEPTION_PENALTY: u32 = 1;
 
 impl Histogram {
     pub(super) fn new() -> Self {
-        Self { counts: [0; 65], present: 0, count: 0, below_bytes: 0 }
+        Self { counts: [0; 65], present: 0, count: 0, below: 0, below_bits: 0 }
     }
 
     #[inline(always)]
     pub(super) fn add(&mut self, number: u64) {
         self.count += 1;
         if (number as i64) < 0 {
-            self.below_bytes += 1 + varint::len(varint::zigzag(number as i64));
+            self.below += 1;
+            self.below_bits += upper_bits(1 + bits::bit_length(!number));
             return;
         }
         let length = bits::bit_length(number);
@@ -150,57 +162,74 @@ impl Histogram {
         }
         self.present |= other.present;
         self.count += other.count;
-        self.below_bytes += other.below_bytes;
+        self.below += other.below;
+        self.below_bits += other.below_bits;
     }
 
-    /// The cheapest width and its bytes, packed values and exceptions together.
-    pub(super) fn cheapest(&self) -> (u8, usize) {
-        let mut best = (64, bits::packed_bytes(self.count, 64));
+    /// The cheapest width and its bits, packed values and exceptions together, with `frame_bits` if there
+    /// are exceptions at all.
+    pub(super) fn cheapest(&self, frame_bits: u32) -> (u8, u32) {
+        let mut best = (64, self.count * 64);
         let mut candidates = self.present | 1;
+        let mut above = 0u128;
         while candidates != 0 {
             let width = 127 - candidates.leading_zeros();
             candidates &= !(1 << width);
-            let bytes = bits::packed_bytes(self.count, width) + self.below_bytes + self.exception_bytes(width);
-            if bytes <= best.1 {
-                best = (width as u8, bytes);
+            let mut longer = above;
+            let (mut exceptions, mut upper) = (self.below, self.below_bits);
+            while longer != 0 {
+                let length = longer.trailing_zeros();
+                let count = u32::from(self.counts[length as usize]);
+                exceptions += count;
+                upper += count * upper_bits(length - width);
+                longer &= longer - 1;
             }
+            let mut bits = self.count * width;
+            if exceptions > 0 {
+                bits += frame_bits + upper + exceptions * (self.gap_bits(exceptions) + EXCEPTION_PENALTY);
+            }
+            if bits <= best.1 {
+                best = (width as u8, bits);
+            }
+            above |= 1 << width & self.present;
         }
         best
     }
 
-    fn exception_bytes(&self, width: u32) -> usize {
-        let mut bytes = 0;
-        let mut longer = self.present & !((2u128 << width) - 1);
-        while longer != 0 {
-            let length = longer.trailing_zeros();
-            bytes += usize::from(self.counts[length as usize]) * (1 + (length - width + 1).div_ceil(7) as usize);
-            longer &= longer - 1;
-        }
-        bytes
+    /// Bits of the gap to an exception when there are `exceptions`.
+    fn gap_bits(&self, exceptions: u32) -> u32 {
+        1 + bits::bit_length(u64::from(self.count / exceptions.max(1)))
     }
+}
+
+/// Bits of an exception's upper part of `length` bits.
+#[inline(always)]
+fn upper_bits(length: u32) -> u32 {
+    (3 * length + 1) / 2
 }
 
 fn lay_out(residuals: &[i64], mapping: Mapping, plan: &mut Plan) {
     plan.mapping = mapping;
     plan.widths.clear();
     let mut total = Histogram::new();
-    let mut bytes = 0;
+    let mut cost = 0;
+    let block_frame_bits = FRAME_BITS / residuals.len().div_ceil(BLOCK) as u32;
     for block in residuals.chunks(BLOCK) {
         let mut histogram = Histogram::new();
         for &residual in block {
             histogram.add(mapping.apply(residual));
         }
-        let (width, block_bytes) = histogram.cheapest();
-        bytes += 1 + block_bytes;
+        let (width, bits) = histogram.cheapest(block_frame_bits);
+        cost += 8 + bits;
         plan.widths.push(width);
         total.merge(&histogram);
     }
-    let (width, uniform_bytes) = total.cheapest();
-    plan.uniform = 1 + uniform_bytes <= bytes;
+    let (width, uniform_cost) = total.cheapest(FRAME_BITS);
+    plan.uniform = 8 + uniform_cost <= cost;
     if plan.uniform {
-        bytes = 1 + uniform_bytes;
+        cost = 8 + uniform_cost;
         plan.widths.clear();
         plan.widths.push(width);
     }
-    plan.bytes = bytes + mapping.reference_bytes();
+    plan.bits = cost + 8 * mapping.reference_bytes();
 }
