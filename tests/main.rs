@@ -1,1 +1,15 @@
-//! Integration tests.
+//! Drives the built `tern` from outside, as users do, and proves the house rules.
+//!
+//! Each file is one promise. Tests that start servers take turns ([`support::turn`]), wait for conditions and never for times, and stop what
+//! they started by its id. Everything a cluster can be made to do from outside is in the `tern-jepsen` library; here are only the promises.
+
+mod support;
+mod tidy;
+mod one_node;
+mod contract;
+mod bad_input;
+mod native_api;
+mod replication;
+mod crashes;
+mod membership;
+mod prometheus;

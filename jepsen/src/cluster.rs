@@ -3,6 +3,7 @@
 //! Nodes keep their ports for the life of the [`Cluster`], dead or alive. Everything is stopped when it is dropped; the directory with data
 //! and logs is kept, and named, when the test has failed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -281,6 +282,44 @@ impl Cluster {
         let leaders = self.leaders(running).await?;
         let led = |number: u64| leaders.iter().filter(|(group, leader)| *group > 0 && *leader == number).count();
         self.numbers().into_iter().max_by_key(|&number| led(number)).context("no nodes")
+    }
+
+    /// Waits until every group that `seen_by` knows is led, and by others than `deposed`.
+    pub async fn wait_led_by_others(&self, seen_by: u64, deposed: u64) -> anyhow::Result<()> {
+        wait::until(&format!("leaders other than node {deposed}"), READY_LIMIT, || async {
+            let status = self.status(seen_by).await.map_err(|error| format!("{error:#}"))?;
+            let groups = status["groups"].as_array().cloned().unwrap_or_default();
+            let led = |group: &Value| group["leader"].as_u64().is_some_and(|leader| leader != deposed);
+            if !groups.is_empty() && groups.iter().all(led) { Ok(()) } else { Err(Value::Array(groups).to_string()) }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Waits until all replicas of every shard have the same content. To be called when nothing is being written.
+    pub async fn wait_replicas_equal(&self) -> anyhow::Result<()> {
+        wait::until("replicas to be equal", READY_LIMIT, || async {
+            let hashes = self.replica_hashes().await.map_err(|error| format!("{error:#}"))?;
+            let equal = |hashes: &BTreeSet<String>| hashes.len() == 1;
+            if !hashes.is_empty() && hashes.values().all(equal) { Ok(()) } else { Err(format!("{hashes:?}")) }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// For each shard the different content hashes of its replicas on running nodes.
+    async fn replica_hashes(&self) -> anyhow::Result<BTreeMap<u64, BTreeSet<String>>> {
+        let mut hashes: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+        for node in self.nodes.iter().filter(|node| node.process.is_some()) {
+            let status = self.status(node.number).await?;
+            let groups = status["groups"].as_array().context("no groups in the status")?;
+            for shard in groups.iter().filter_map(|group| group["group"].as_u64()?.checked_sub(1)) {
+                let answer = self.client(node.number).get("/debug/hash", &[("shard", &shard.to_string())]).await?.json()?;
+                let hash = answer["hash"].as_str().with_context(|| format!("no hash in {answer}"))?;
+                hashes.entry(shard).or_default().insert(hash.to_owned());
+            }
+        }
+        Ok(hashes)
     }
 
     /// Lines of all logs that tell of a panic or a failed assertion. Empty after a healthy run.
