@@ -103,7 +103,6 @@ impl MetaState {
             ensure(!known.is_removed(), || format!("node {node} was removed; join again with an empty data directory"))?;
             return Err(MetaAnswer::Admitted { node });
         }
-        self.check_address(None, &grpc)?;
         ensure(self.members.len() < MEMBERS_MAX, || format!("more than {MEMBERS_MAX} nodes were ever admitted"))?;
         let node = self.next_node_id;
         self.next_node_id += 1;
@@ -112,17 +111,7 @@ impl MetaState {
         Ok(MetaAnswer::Admitted { node })
     }
 
-    /// Two living members cannot have one address: one of them would get the other's messages.
-    fn check_address(&self, node: Option<NodeId>, grpc: &str) -> Result<(), MetaAnswer> {
-        let mut others = self.members.values().filter(|member| Some(member.id) != node && !member.is_removed());
-        match others.find(|member| member.grpc == grpc && member.state != MemberState::Draining) {
-            Some(other) => refuse(format!("address {grpc} belongs to node {}; remove that node first", other.id)),
-            None => Ok(()),
-        }
-    }
-
     fn announce(&mut self, node: NodeId, grpc: String, http: String, format: u32) -> Outcome {
-        self.check_address(Some(node), &grpc)?;
         let member = self.living_member(node)?;
         if member.grpc == grpc && member.http == http && member.format == format {
             return Err(MetaAnswer::Done);
@@ -159,8 +148,6 @@ impl MetaState {
 
     /// A node that had not got as far as being a member of the meta group is joining again.
     fn cancel_drain(&mut self, node: NodeId) -> Outcome {
-        let grpc = self.living_member(node)?.grpc.clone();
-        self.check_address(Some(node), &grpc)?;
         let in_meta = self.meta.members().contains(&node);
         let leaving_meta = self.meta.moving.as_ref().is_some_and(|change| in_meta && !change.members().contains(&node));
         let member = self.living_member(node)?;

@@ -29,7 +29,8 @@ pub enum MetaCommand {
         shards: u32,
         replication_factor: u32,
     },
-    /// A new process asks for an id. Asking again with the same token gives the same id.
+    /// A new process asks for an id. Asking again with the same token gives the same id. Its address may be that of a
+    /// dead member, whose place it comes to take: every message between nodes names the id it is meant for.
     Admit { token: String, grpc: String, http: String, format: u32 },
     /// A member says where it can be reached now and what it understands; it does so at every start.
     Announce { node: NodeId, grpc: String, http: String, format: u32 },

@@ -17,12 +17,14 @@ use thiserror::Error;
 /// The newest format this build writes and reads.
 pub const FORMAT: u8 = 1;
 
-/// Bytes that cannot be read. Either is fatal for applying: a replica must not skip what others carry out.
+/// Bytes that cannot be read.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum EncodingError {
-    /// Written by a newer build: upgrade this node.
-    #[error("meta entry has format {found}, this build reads up to {FORMAT}: upgrade this node")]
-    TooNew { found: u8 },
+    /// Written by a newer build: a higher format, or sound JSON with something in it that this build does not know.
+    /// Fatal for applying, because a replica must not skip what others carry out: upgrade this node.
+    #[error("meta entry of format {found} is not understood ({reason}): upgrade this node")]
+    TooNew { found: u8, reason: String },
+    /// No build can read this, so every replica may refuse it alike. Check what comes from outside before proposing it.
     #[error("meta entry cannot be read: {0}")]
     Damaged(String),
 }
@@ -36,10 +38,17 @@ fn encode(value: &impl Serialize) -> Vec<u8> {
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingError> {
     match bytes.split_first() {
-        Some((&FORMAT, json)) => serde_json::from_slice(json).map_err(|error| EncodingError::Damaged(error.to_string())),
-        Some((&found, _)) if found > FORMAT => Err(EncodingError::TooNew { found }),
+        Some((&FORMAT, json)) => serde_json::from_slice(json).map_err(|error| not_understood(json, error.to_string())),
+        Some((&found, _)) if found > FORMAT => Err(EncodingError::TooNew { found, reason: format!("this build reads {FORMAT}") }),
         Some((found, _)) => Err(EncodingError::Damaged(format!("unknown format {found}"))),
         None => Err(EncodingError::Damaged("empty".to_string())),
+    }
+}
+
+fn not_understood(json: &[u8], reason: String) -> EncodingError {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(json) {
+        Ok(_) => EncodingError::TooNew { found: FORMAT, reason },
+        Err(_) => EncodingError::Damaged(reason),
     }
 }
 

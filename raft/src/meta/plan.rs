@@ -29,7 +29,19 @@ pub enum Action {
 }
 
 /// What to do now, by what is written and what is seen. Nothing, if all is as it should be or can only be waited for.
+///
+/// These are [`necessary_actions`] and one hand-over for balance.
 pub fn next_actions(state: &MetaState, observed: &Observed) -> Vec<Action> {
+    let mut actions = necessary_actions(state, observed);
+    let transferring = actions.iter().any(|action| matches!(action, Action::TransferLeader(_)));
+    if state.is_bootstrapped() && !transferring {
+        actions.extend(next_transfer(state, observed).map(Action::TransferLeader));
+    }
+    actions
+}
+
+/// What changes of members need, hand-overs by leaders that leave included; no balance of leaders.
+pub fn necessary_actions(state: &MetaState, observed: &Observed) -> Vec<Action> {
     if !state.is_bootstrapped() {
         return Vec::new();
     }
@@ -39,10 +51,6 @@ pub fn next_actions(state: &MetaState, observed: &Observed) -> Vec<Action> {
         actions.extend(next_move(state, observed).map(Action::Propose));
     }
     actions.extend(finished_drains(state).map(|node| Action::Propose(MetaCommand::Remove { node })));
-    let transferring = actions.iter().any(|action| matches!(action, Action::TransferLeader(_)));
-    if !transferring {
-        actions.extend(next_transfer(state, observed).map(Action::TransferLeader));
-    }
     actions
 }
 
