@@ -37,6 +37,10 @@ pub enum StorageError {
         /// Where, and how it was noticed.
         detail: String,
     },
+    /// Bytes could not be decoded: damaged on this disk, or written by a newer version. Fence the shard, or
+    /// upgrade the node.
+    #[error(transparent)]
+    Format(#[from] crate::error::Error),
     /// An earlier write or sync failed, so the state on disk is unknown. Only a restart helps.
     #[error("storage is poisoned by an earlier failure: {0}")]
     Poisoned(String),

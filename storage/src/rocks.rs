@@ -16,6 +16,8 @@ use rocksdb::{
     Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 
+use parking_lot::Mutex;
+
 use crate::fault::{Result, StorageError};
 
 type Database = DBWithThreadMode<MultiThreaded>;
@@ -56,6 +58,7 @@ pub(crate) struct Rocks {
     path: PathBuf,
     bulk: Options,
     small: Options,
+    creating: Mutex<()>,
 }
 
 impl Rocks {
@@ -107,7 +110,7 @@ impl Rocks {
             ColumnFamilyDescriptor::new(name, options.clone())
         });
         let database = Database::open_cf_descriptors(&options, path, families).map_err(|e| failed("open database", e))?;
-        Ok(Self { database, path: path.to_path_buf(), bulk, small })
+        Ok(Self { database, path: path.to_path_buf(), bulk, small, creating: Mutex::new(()) })
     }
 
     /// Names of the families whose name starts with `prefix`, as RocksDB's manifest has them.
@@ -122,8 +125,9 @@ impl Rocks {
         self.database.cf_handle(name).is_some()
     }
 
-    /// Creates a family unless it exists. Callers serialise creation and dropping.
+    /// Creates a family unless it exists.
     pub fn create_family(&self, name: &str) -> Result<()> {
+        let _one_at_a_time = self.creating.lock();
         if self.has_family(name) {
             return Ok(());
         }

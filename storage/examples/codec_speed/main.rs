@@ -32,7 +32,10 @@ struct Row {
 fn main() {
     let all = series::generate(VALUES);
     println!("values, bytes a sample (of which up to {ENVELOPE_BYTES} bytes a chunk are its envelope) and ns a sample");
-    println!("{:>14} {:>6} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}", "class", "chunk", "tern", "values", "+zstd", "vm", "xor", "encode", "decode", "xor dec");
+    println!(
+        "{:>14} {:>6} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
+        "class", "chunk", "tern", "values", "+zstd", "vm", "xor", "encode", "decode", "xor dec"
+    );
     for size in [15, 60, 120, 480, 1920] {
         for class in CLASSES.map(|(class, _)| Some(class)).into_iter().chain([None]) {
             let chosen: Vec<&[f64]> =
@@ -139,7 +142,9 @@ fn measure_xor(series: &[&[f64]], size: usize) -> (usize, f64) {
 fn timestamps() {
     println!("\ntimestamps, bytes a block and ns a timestamp");
     let mut random = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(1);
-    for (name, jitter, sleepy) in [("regular", 0, false), ("jitter 4 ms", 4, false), ("jitter 40 ms", 40, false), ("sleeps, 4 ms late", 4, true)] {
+    for (name, jitter, sleepy) in
+        [("regular", 0, false), ("jitter 4 ms", 4, false), ("jitter 40 ms", 40, false), ("sleeps, 4 ms late", 4, true)]
+    {
         for size in [120usize, 480, 1920] {
             let mut last = 5000;
             let times: Vec<i64> = (0..size as i64)

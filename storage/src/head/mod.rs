@@ -194,6 +194,11 @@ fn append_run(
 }
 
 impl FrozenHead {
+    /// A seal without samples: new series alone also have to become durable.
+    pub fn empty(seal: u64) -> Self {
+        Self { seal, stripes: Vec::new(), samples: 0 }
+    }
+
     /// Samples held.
     pub fn samples(&self) -> u64 {
         self.samples

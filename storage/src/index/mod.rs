@@ -26,7 +26,6 @@ use crate::series_set::SeriesSet;
 use pairs::{LabelPairs, PairId};
 use regex_cache::RegexCache;
 
-pub(crate) use matcher::Shape;
 pub use matcher::{MatchOp, Matcher};
 
 /// Milliseconds of a UTC day.

@@ -1,0 +1,121 @@
+//! Compaction: the runs that several seals left in one past bucket become one run of long chunks.
+//!
+//! Longer chunks take fewer bytes a sample, and a reader has one run to visit instead of many. The new
+//! run is taken in first and the old ones are removed after it, once no reader holds them; between the
+//! two, and after a crash between the two, samples are there twice, which changes no answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::chunk::{Encoder, Hint};
+use crate::fault::{Result, StorageError};
+use crate::keys::{Bucket, ChunkPlace, RunEntry, RunKey};
+use crate::reader::merge;
+use crate::rocks::{Caching, Rocks, Scan};
+use crate::run::Run;
+use crate::run_writer::RunWriter;
+use crate::state::{ShardState, bucket_last};
+
+/// A bucket is compacted when its last millisecond is this long past, so that late samples have come.
+const SETTLED_MS: i64 = 15 * 60 * 1000;
+
+impl ShardState {
+    /// Past buckets that consist of several runs, oldest first.
+    pub fn compactable(&self, now_ms: i64) -> Vec<Bucket> {
+        let runs = self.run_list();
+        let past = |bucket: Bucket| bucket_last(bucket).saturating_add(SETTLED_MS) < now_ms;
+        runs.buckets().filter(|(bucket, count)| *count > 1 && past(*bucket)).map(|(bucket, _)| bucket).collect()
+    }
+
+    /// Merges all runs of a bucket into one. Answers the samples written; 0 when there was nothing to do.
+    pub fn compact(&self, bucket: Bucket) -> Result<u64> {
+        let _one_at_a_time = self.compacting.lock();
+        let list = self.run_list();
+        let runs = list.in_bucket(bucket);
+        let Some(newest) = runs.last().filter(|_| runs.len() > 1) else {
+            return Ok(0);
+        };
+        let level = runs.iter().map(|run| run.key.level).max().unwrap_or(0).saturating_add(1);
+        let key = RunKey { level, ..newest.key };
+        let mut encoder = Encoder::new();
+        let writer = self.merge_runs(runs, key, &mut encoder)?;
+        let samples = writer.samples();
+        let merged = Arc::new(writer.finish(&self.core.rocks, &mut encoder, &self.core.files)?);
+        let bytes = merged.chunks().map_or(0, |chunks| chunks.memory_bytes());
+        self.core.recent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let replaced: Vec<RunKey> = runs.iter().map(|run| run.key).collect();
+        let mut gone = Vec::new();
+        self.change_runs(|list| {
+            gone = list.remove(bucket, &replaced);
+            list.add(merged);
+        });
+        self.retired.lock().append(&mut gone);
+        self.limit_recent();
+        drop(list);
+        self.remove_retired()?;
+        Ok(samples)
+    }
+
+    fn merge_runs(&self, runs: &[Arc<Run>], key: RunKey, encoder: &mut Encoder) -> Result<RunWriter> {
+        let rocks = &self.core.rocks;
+        let mut cursors = runs.iter().map(|run| RunCursor::open(rocks, run)).collect::<Result<Vec<_>>>()?;
+        let mut hints = self.sealing.lock().hints.clone();
+        let mut writer = RunWriter::new(key);
+        let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+        loop {
+            let places = cursors.iter().filter_map(|cursor| cursor.place).map(|place| (place.metric, place.series));
+            let Some((metric, series)) = places.min() else {
+                return Ok(writer);
+            };
+            timestamps.clear();
+            values.clear();
+            for cursor in &mut cursors {
+                cursor.take_series(rocks, metric, series, &mut timestamps, &mut values)?;
+            }
+            merge(&mut timestamps, &mut values);
+            let mut fresh = Hint::default();
+            let hint = hints.get_mut(series as usize).unwrap_or(&mut fresh);
+            writer.push(encoder, metric, series, &timestamps, &values, hint);
+        }
+    }
+}
+
+/// A position in one run.
+struct RunCursor<'a> {
+    run: &'a Run,
+    scan: Scan<'a>,
+    place: Option<ChunkPlace>,
+}
+
+impl<'a> RunCursor<'a> {
+    fn open(rocks: &'a Rocks, run: &'a Run) -> Result<Self> {
+        let first = ChunkPlace { metric: 0, series: 0, part: 0 };
+        let scan = rocks.scan(&run.key.family(), &run.key.chunk(first), Some(&run.key.end()), Caching::Bypass)?;
+        let mut cursor = Self { run, scan, place: None };
+        cursor.load()?;
+        Ok(cursor)
+    }
+
+    fn load(&mut self) -> Result<()> {
+        self.place = match self.scan.item()? {
+            None => None,
+            Some((key, _)) => match RunEntry::parse(key)? {
+                RunEntry::Chunk(place) => Some(place),
+                RunEntry::Times(_) => return Err(StorageError::corrupt("run", format!("{:?} is out of order", self.run.key))),
+            },
+        };
+        Ok(())
+    }
+
+    /// Appends the series' samples if the cursor stands at it, and moves behind it.
+    fn take_series(&mut self, rocks: &Rocks, metric: u32, series: u32, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<()> {
+        while self.place.is_some_and(|place| place.metric == metric && place.series == series) {
+            if let Some((_, chunk)) = self.scan.item()? {
+                self.run.decode(rocks, chunk, i64::MIN, i64::MAX, timestamps, values)?;
+            }
+            self.scan.advance();
+            self.load()?;
+        }
+        Ok(())
+    }
+}

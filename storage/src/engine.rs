@@ -1,0 +1,159 @@
+//! All shards of one node, over one *state* instance.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use crate::catalog::{self, CatalogWriter, ShardRecord};
+use crate::core::{Core, EngineOptions};
+use crate::fault::Result;
+use crate::index::DAY_MS;
+use crate::index::day_of;
+use crate::keys::RunKey;
+use crate::keys::{BUCKET_MS, Bucket, FAMILY_RAW_PREFIX, FAMILY_SERIES, Owner, day_of_family};
+use crate::labels::{HashKey, ShardId};
+use crate::rocks::Caching;
+use crate::shard::{Shard, ShardStats};
+use crate::state::remove_content;
+
+/// See the module's story.
+pub struct Engine {
+    pub(crate) core: Arc<Core>,
+    shards: Mutex<HashMap<ShardId, Arc<Shard>>>,
+}
+
+/// Sizes of the whole engine.
+#[derive(Clone, Debug, Default)]
+pub struct EngineStats {
+    /// By shard, in the order of their numbers.
+    pub shards: Vec<(ShardId, ShardStats)>,
+    /// Bytes of raw chunks on disk.
+    pub raw_bytes: u64,
+    /// Bytes of series records on disk.
+    pub series_bytes: u64,
+    /// Encoded chunks kept in memory, in bytes.
+    pub recent_bytes: u64,
+}
+
+impl Engine {
+    /// Opens the engine in `directory`, creating it when there is none. Shards are opened one by one.
+    pub fn open(directory: &Path, options: EngineOptions) -> Result<Arc<Self>> {
+        let core = Arc::new(Core::open(directory, options)?);
+        Ok(Arc::new(Self { core, shards: Mutex::default() }))
+    }
+
+    /// Sets the cluster's hash key, durably, once; needed before the first shard is opened. Setting the
+    /// same key again does nothing.
+    ///
+    /// Errors: `Refused` when another key is set, i.e. the disk belongs to another cluster.
+    pub fn set_hash_key(&self, key: HashKey) -> Result<()> {
+        self.core.set_hash_key(key)
+    }
+
+    /// Opens a shard: loads what is stored under this incarnation, or starts empty. What is stored under
+    /// another incarnation is removed. Opening an open shard answers it.
+    pub fn open_shard(&self, id: ShardId, incarnation: u64) -> Result<Arc<Shard>> {
+        let mut shards = self.shards.lock();
+        if let Some(shard) = shards.get(&id)
+            && shard.incarnation() == incarnation
+        {
+            return Ok(shard.clone());
+        }
+        let rocks = &self.core.rocks;
+        let record = match catalog::read_shard(rocks, id)? {
+            Some(record) if record.incarnation == incarnation => record,
+            _ => {
+                let record = ShardRecord { incarnation, generation: self.core.next_generation()? };
+                catalog::write_shard(rocks, id, Some(record))?;
+                record
+            }
+        };
+        self.sweep(id, Some(record.generation))?;
+        let owner = Owner { shard: id, generation: record.generation };
+        let shard = Arc::new(Shard::load(&self.core, owner, incarnation)?);
+        shards.insert(id, shard.clone());
+        Ok(shard)
+    }
+
+    /// An open shard.
+    pub fn shard(&self, id: ShardId) -> Option<Arc<Shard>> {
+        self.shards.lock().get(&id).cloned()
+    }
+
+    /// All open shards, by number.
+    pub fn shards(&self) -> Vec<Arc<Shard>> {
+        let mut shards: Vec<_> = self.shards.lock().values().cloned().collect();
+        shards.sort_by_key(|shard| shard.id());
+        shards
+    }
+
+    /// Closes a shard and removes everything stored for it.
+    pub fn drop_shard(&self, id: ShardId) -> Result<()> {
+        let mut shards = self.shards.lock();
+        shards.remove(&id);
+        catalog::write_shard(&self.core.rocks, id, None)?;
+        self.sweep(id, None)
+    }
+
+    /// Drops the days whose last millisecond is older than the retention. Answers how many.
+    pub fn expire(&self, now_ms: i64) -> Result<usize> {
+        let first_day = day_of(now_ms.saturating_sub(self.core.options.retention_ms));
+        self.core.expire_before(first_day);
+        let rocks = &self.core.rocks;
+        let first_bucket: Bucket = first_day * (DAY_MS / BUCKET_MS);
+        for shard in self.shards() {
+            let state = shard.state();
+            let mut gone = Vec::new();
+            state.change_runs(|list| gone = list.remove_before(first_bucket));
+            gone.iter().for_each(|run| state.forget_chunks(run));
+            state.index.write().forget_days_before(first_day);
+            let mut writer = CatalogWriter::new(rocks, state.owner);
+            writer.remove_active_before(first_day)?;
+            writer.finish()?;
+            state.remove_retired()?;
+        }
+        let mut dropped = 0;
+        for family in rocks.families(FAMILY_RAW_PREFIX)? {
+            if day_of_family(&family).is_some_and(|day| day < first_day) {
+                rocks.drop_family(&family)?;
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Sizes of everything.
+    pub fn stats(&self) -> Result<EngineStats> {
+        Ok(EngineStats {
+            shards: self.shards().iter().map(|shard| (shard.id(), shard.stats())).collect(),
+            raw_bytes: self.core.rocks.table_bytes(FAMILY_RAW_PREFIX)?,
+            series_bytes: self.core.rocks.table_bytes(FAMILY_SERIES)?,
+            recent_bytes: self.core.recent_bytes.load(std::sync::atomic::Ordering::Relaxed),
+        })
+    }
+
+    /// Removes whatever is stored for a shard under other generations than `keep`.
+    fn sweep(&self, shard: ShardId, keep: Option<u32>) -> Result<()> {
+        let rocks = &self.core.rocks;
+        let mut generations = catalog::generations(rocks, shard)?;
+        for family in rocks.families(FAMILY_RAW_PREFIX)? {
+            let end = Owner { shard, generation: u32::MAX }.end();
+            let mut scan = rocks.scan(&family, &Owner { shard, generation: 0 }.prefix(), Some(&end), Caching::Bypass)?;
+            while let Some((key, _)) = scan.item()? {
+                let owner = RunKey::parse(key)?.owner;
+                generations.push(owner.generation);
+                scan.seek(&owner.end());
+            }
+        }
+        generations.sort_unstable();
+        generations.dedup();
+        for generation in generations {
+            if Some(generation) != keep {
+                remove_content(&self.core, Owner { shard, generation })?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! Sealing: what was applied becomes files.
+//!
+//! The recipe, in its order:
+//! 1. `freeze` (between two applies, cheap): the open generation becomes frozen. Readers see it still.
+//! 2. `persist` (any thread): series by series, samples are sorted, cut at bucket borders, encoded, and
+//!    written as one sorted file a bucket, which RocksDB takes in; then definitions, newest times and
+//!    activity are written and flushed. Everything is durable and readable from both places.
+//! 3. The caller records durably up to which log entry this image reaches.
+//! 4. `release`: the frozen generation is dropped.
+//!
+//! A crash between any two steps leaves runs, or records, that are newer than the marker. Replaying the
+//! log over them is harmless: definitions get the numbers they had, and samples find themselves there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::catalog::{self, CatalogWriter};
+use crate::chunk::{Encoder, Hint};
+use crate::fault::Result;
+use crate::head::FrozenHead;
+use crate::index::MetricId;
+use crate::keys::{Bucket, RunKey, bucket_of, bucket_start, day_of_bucket};
+use crate::labels::SeriesId;
+use crate::reader::merge;
+use crate::run::Run;
+use crate::run_writer::RunWriter;
+use crate::state::{Sealing, ShardState, is_expired};
+
+/// Everything a shard applied up to one log entry, on its way to the disk.
+pub struct Frozen {
+    state: Arc<ShardState>,
+    head: FrozenHead,
+    series_count: u32,
+}
+
+/// What one seal wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// Samples written.
+    pub samples: u64,
+    /// Bytes of chunks written, before RocksDB's compression.
+    pub chunk_bytes: u64,
+    /// Files written.
+    pub files: u64,
+}
+
+impl Frozen {
+    /// Ends the open generation; `None` when it is empty or an earlier one has not been released. The caller makes sure that no
+    /// apply runs.
+    pub(crate) fn freeze(state: &Arc<ShardState>) -> Option<Self> {
+        let mut seals = state.seals.lock();
+        if seals.is_outstanding {
+            return None;
+        }
+        let series_count = state.index.read().len();
+        let head = state.head.freeze(u64::from(seals.last) + 1);
+        let durable = state.durable_series.load(Ordering::Relaxed);
+        if head.is_none() && durable == series_count {
+            return None;
+        }
+        seals.last += 1;
+        seals.is_outstanding = true;
+        let head = head.unwrap_or_else(|| FrozenHead::empty(u64::from(seals.last)));
+        Some(Self { state: state.clone(), head, series_count })
+    }
+
+    /// Samples to be written.
+    pub fn samples(&self) -> u64 {
+        self.head.samples()
+    }
+
+    /// Writes everything to disk; durable and readable there when it returns. Any thread; once.
+    pub fn persist(&self) -> Result<Sealed> {
+        let state = &self.state;
+        let mut sealing = state.sealing.lock();
+        let mut encoder = Encoder::new();
+        let writers = self.encode(&mut sealing, &mut encoder);
+        let mut sealed = Sealed::default();
+        let mut runs: Vec<Arc<Run>> = Vec::new();
+        for writer in writers.into_values() {
+            sealed.samples += writer.samples();
+            sealed.chunk_bytes += writer.bytes() as u64;
+            sealed.files += 1;
+            let run = writer.finish(&state.core.rocks, &mut encoder, &state.core.files)?;
+            runs.push(Arc::new(run));
+        }
+        let days: BTreeSet<i64> = runs.iter().map(|run| day_of_bucket(run.key.bucket)).collect();
+        self.write_catalog(&days)?;
+        state.publish(runs, self.head.seal);
+        Ok(sealed)
+    }
+
+    pub(crate) fn release(self) {
+        self.state.head.release(self.head.seal);
+        self.state.seals.lock().is_outstanding = false;
+    }
+
+    /// Encodes all samples, by bucket.
+    fn encode(&self, sealing: &mut Sealing, encoder: &mut Encoder) -> BTreeMap<Bucket, RunWriter> {
+        let metrics: Vec<MetricId> = self.state.index.read().metrics().to_vec();
+        sealing.extend_to(self.series_count, &metrics);
+        let mut writers: BTreeMap<Bucket, RunWriter> = BTreeMap::new();
+        let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+        for &series in &sealing.order {
+            timestamps.clear();
+            values.clear();
+            self.head.read(series, &mut timestamps, &mut values);
+            merge(&mut timestamps, &mut values);
+            let mut from = 0;
+            while from < timestamps.len() {
+                let bucket = bucket_of(timestamps[from]);
+                let next_start = bucket_start(bucket + 1);
+                let end = from + timestamps[from..].partition_point(|time| *time < next_start);
+                if !is_expired(&self.state.core, bucket) {
+                    let writer = writers.entry(bucket).or_insert_with(|| RunWriter::new(self.run_key(bucket)));
+                    let hint = &mut sealing.hints[series as usize];
+                    let metric = metrics[series as usize];
+                    writer.push(encoder, metric, series, &timestamps[from..end], &values[from..end], hint);
+                }
+                from = end;
+            }
+        }
+        writers
+    }
+
+    fn run_key(&self, bucket: Bucket) -> RunKey {
+        RunKey { owner: self.state.owner, bucket, seal: self.head.seal as u32, level: 0 }
+    }
+
+    fn write_catalog(&self, days: &BTreeSet<i64>) -> Result<()> {
+        let state = &self.state;
+        let mut times_max = catalog::read_times_max(&state.core.rocks, state.owner)?;
+        times_max.resize(self.series_count as usize, i64::MIN);
+        for (series, time_max) in self.head.times_max() {
+            if let Some(known) = times_max.get_mut(series as usize) {
+                *known = time_max.max(*known);
+            }
+        }
+        let mut writer = CatalogWriter::new(&state.core.rocks, state.owner);
+        let durable = state.durable_series.load(Ordering::Relaxed);
+        let index = state.index.read();
+        let mut canonical = Vec::new();
+        for series in durable..self.series_count {
+            canonical.clear();
+            index.canonical(series, &mut canonical);
+            writer.put_definition(series, index.metric(series), &canonical)?;
+        }
+        for &day in days {
+            if let Some(active) = index.active(day) {
+                let mut active = active.clone();
+                active.truncate(self.series_count);
+                writer.put_active(day, &active)?;
+            }
+        }
+        drop(index);
+        writer.put_times_max(&times_max)?;
+        writer.finish()?;
+        state.durable_series.store(self.series_count, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Sealing {
+    /// Takes in series that are new since the last time.
+    fn extend_to(&mut self, count: u32, metrics: &[MetricId]) {
+        let known = self.order.len() as SeriesId;
+        if known < count {
+            self.hints.resize(count as usize, Hint::default());
+            self.order.extend(known..count);
+            // Nearly sorted already, which a merge sort makes use of.
+            self.order.sort_by_key(|&series| (metrics[series as usize], series));
+        }
+    }
+}
+
+impl ShardState {
+    /// Makes runs of a seal visible to readers.
+    fn publish(&self, runs: Vec<Arc<Run>>, seal: u64) {
+        let bytes: u64 = runs.iter().filter_map(|run| run.chunks()).map(|chunks| chunks.memory_bytes()).sum();
+        self.core.recent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.change_runs(|list| {
+            runs.into_iter().for_each(|run| list.add(run));
+            list.sealed = seal;
+        });
+        self.limit_recent();
+    }
+}

@@ -1,0 +1,219 @@
+//! The content of one shard under one generation: index, table of hashes, head, list of runs.
+//!
+//! When a snapshot is installed the whole state is replaced by another; readers that hold the old one
+//! finish on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::catalog;
+use crate::core::Core;
+use crate::fault::{Result, StorageError};
+use crate::head::Head;
+use crate::index::Index;
+use crate::keys::{FAMILY_RAW_PREFIX, Owner, RunKey, bucket_of, bucket_start, day_of_bucket};
+use crate::labels::{self, SeriesId};
+use crate::rocks::Caching;
+use crate::run::{Run, RunList};
+use crate::series_map::SeriesMap;
+
+/// See the module's story.
+pub(crate) struct ShardState {
+    pub core: Arc<Core>,
+    pub owner: Owner,
+    pub index: RwLock<Index>,
+    pub ids: RwLock<SeriesMap>,
+    pub head: Head,
+    pub runs: RwLock<Arc<RunList>>,
+    /// Held while a seal is persisted.
+    pub sealing: Mutex<Sealing>,
+    /// Held while a bucket is compacted.
+    pub compacting: Mutex<()>,
+    /// The seal that was frozen and not yet released, if any; and the last seal's number.
+    pub seals: Mutex<Seals>,
+    /// Series whose definitions are durable.
+    pub durable_series: AtomicU32,
+    /// Runs that were replaced; their files go when no reader holds them any more.
+    pub retired: Mutex<Vec<Arc<Run>>>,
+}
+
+/// Numbers of seals.
+pub(crate) struct Seals {
+    /// The last one given out.
+    pub last: u32,
+    /// Whether the last one is still to be released.
+    pub is_outstanding: bool,
+}
+
+/// What sealing remembers from one time to the next.
+#[derive(Default)]
+pub(crate) struct Sealing {
+    /// A hint for the encoder per series.
+    pub hints: Vec<crate::chunk::Hint>,
+    /// Series numbers in the order of (metric, series), as far as they are sorted.
+    pub order: Vec<SeriesId>,
+}
+
+impl ShardState {
+    /// Loads what is on disk for this owner; nothing, for a new one.
+    pub fn load(core: Arc<Core>, owner: Owner) -> Result<Self> {
+        let (index, ids) = load_series(&core, owner)?;
+        let count = index.len();
+        let head = Head::default();
+        head.reserve(count);
+        for (series, time_max) in catalog::read_times_max(&core.rocks, owner)?.into_iter().enumerate() {
+            if (series as u32) < count {
+                head.restore_time_max(series as u32, time_max);
+            }
+        }
+        let runs = load_runs(&core, owner)?;
+        let sealed = runs.sealed as u32;
+        Ok(Self {
+            core,
+            owner,
+            index: RwLock::new(index),
+            ids: RwLock::new(ids),
+            head,
+            runs: RwLock::new(Arc::new(runs)),
+            sealing: Mutex::default(),
+            compacting: Mutex::default(),
+            seals: Mutex::new(Seals { last: sealed, is_outstanding: false }),
+            durable_series: AtomicU32::new(count),
+            retired: Mutex::default(),
+        })
+    }
+
+    /// The runs as of now.
+    pub fn run_list(&self) -> Arc<RunList> {
+        self.runs.read().clone()
+    }
+
+    /// The sealed value at exactly this time, the newest if several runs have one.
+    pub fn sealed_value(&self, series: SeriesId, timestamp_ms: i64) -> Result<Option<u64>> {
+        let metric = self.index.read().metric(series);
+        let runs = self.run_list();
+        let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+        for run in runs.in_bucket(bucket_of(timestamp_ms)).iter().rev() {
+            for chunk in run.chunks_of(&self.core.rocks, metric, series)? {
+                run.decode(&self.core.rocks, &chunk, timestamp_ms, timestamp_ms, &mut timestamps, &mut values)?;
+                if let Some(value) = values.first() {
+                    return Ok(Some(value.to_bits()));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Changes the list of runs.
+    pub fn change_runs(&self, change: impl FnOnce(&mut RunList)) {
+        let mut current = self.runs.write();
+        let mut list = (**current).clone();
+        change(&mut list);
+        *current = Arc::new(list);
+    }
+
+    /// Removes the files of replaced runs that nobody reads any more.
+    pub fn remove_retired(&self) -> Result<()> {
+        let mut retired = self.retired.lock();
+        let (free, held) = retired.drain(..).partition::<Vec<_>, _>(|run| Arc::strong_count(run) == 1);
+        *retired = held;
+        drop(retired);
+        for run in free {
+            self.forget_chunks(&run);
+            let family = run.key.family();
+            if self.core.rocks.has_family(&family) {
+                self.core.rocks.remove_files(&family, &run.key.prefix(), &run.key.end())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a run's chunks out of memory.
+    pub fn forget_chunks(&self, run: &Run) {
+        self.core.recent_bytes.fetch_sub(run.forget_chunks(), Ordering::Relaxed);
+    }
+
+    /// Keeps the chunks of recent runs within their budget: the oldest buckets of this shard go first.
+    pub fn limit_recent(&self) {
+        let runs = self.run_list();
+        for run in runs.all() {
+            if self.core.recent_bytes.load(Ordering::Relaxed) <= self.core.options.recent_bytes_max {
+                return;
+            }
+            self.forget_chunks(run);
+        }
+    }
+}
+
+impl Drop for ShardState {
+    fn drop(&mut self) {
+        let runs = self.run_list();
+        runs.all().for_each(|run| self.forget_chunks(run));
+    }
+}
+
+fn load_series(core: &Core, owner: Owner) -> Result<(Index, SeriesMap)> {
+    let (mut index, mut ids) = (Index::default(), SeriesMap::default());
+    let key = core.hash_key()?;
+    catalog::read_definitions(&core.rocks, owner, |series, metric, canonical| {
+        if series != index.len() {
+            return Err(StorageError::corrupt("series definitions", format!("{owner:?}: {series} follows {}", index.len())));
+        }
+        labels::validate(canonical)?;
+        index.restore(canonical, metric);
+        ids.insert(labels::hash(&key, canonical), series);
+        Ok(())
+    })?;
+    catalog::read_active(&core.rocks, owner, |day, mut series| {
+        // Activity may be newer than the definitions if a crash came between; replay marks it again.
+        series.truncate(index.len());
+        index.restore_active(day, &series);
+    })?;
+    Ok((index, ids))
+}
+
+/// Finds the runs of an owner by seeking from one to the next. Runs that a compaction has replaced, but
+/// that a crash left, are removed.
+fn load_runs(core: &Core, owner: Owner) -> Result<RunList> {
+    let mut list = RunList::default();
+    for family in core.rocks.families(FAMILY_RAW_PREFIX)? {
+        let mut scan = core.rocks.scan(&family, &owner.prefix(), Some(&owner.end()), Caching::Bypass)?;
+        while let Some((key, _)) = scan.item()? {
+            let run = RunKey::parse(key)?;
+            scan.seek(&run.end());
+            list.add(Arc::new(Run::on_disk(run)));
+        }
+    }
+    let buckets: Vec<_> = list.buckets().map(|(bucket, _)| bucket).collect();
+    for bucket in buckets {
+        let runs = list.in_bucket(bucket);
+        let compacted = runs.iter().rposition(|run| run.key.level > 0).unwrap_or(0);
+        let replaced: Vec<RunKey> = runs[..compacted].iter().map(|run| run.key).collect();
+        list.remove(bucket, &replaced);
+        for run in replaced {
+            core.rocks.remove_files(&run.family(), &run.prefix(), &run.end())?;
+        }
+    }
+    list.sealed = u64::from(list.all().map(|run| run.key.seal).max().unwrap_or(0));
+    Ok(list)
+}
+
+/// Removes everything stored for an owner.
+pub(crate) fn remove_content(core: &Core, owner: Owner) -> Result<()> {
+    for family in core.rocks.families(FAMILY_RAW_PREFIX)? {
+        core.rocks.remove_files(&family, &owner.prefix(), &owner.end())?;
+    }
+    catalog::remove_records(&core.rocks, owner)
+}
+
+/// Whether nothing of a bucket is kept any more.
+pub(crate) fn is_expired(core: &Core, bucket: i64) -> bool {
+    day_of_bucket(bucket) < core.first_day()
+}
+
+/// The last millisecond of a bucket.
+pub(crate) fn bucket_last(bucket: i64) -> i64 {
+    bucket_start(bucket.saturating_add(1)).saturating_sub(1)
+}
