@@ -26,9 +26,9 @@ async fn member_id(cluster: &Cluster, through: u64, number: u64) -> anyhow::Resu
     let address = cluster.node(number)?.http.address();
     let id = wait::until(&format!("node {number} to be a member"), REPLACE_LIMIT, || async {
         let status = cluster.status(through).await.map_err(|error| error.to_string())?;
-        let members = status["nodes"].as_array().cloned().unwrap_or_default();
+        let members = status["members"].as_array().cloned().unwrap_or_default();
         let found = members.iter().find(|member| member["http"] == json!(address));
-        found.and_then(|member| member["id"].as_u64()).ok_or_else(|| status["nodes"].to_string())
+        found.and_then(|member| member["id"].as_u64()).ok_or_else(|| status["members"].to_string())
     })
     .await?;
     Ok(id)

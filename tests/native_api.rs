@@ -88,7 +88,7 @@ async fn an_instant_query_gives_one_number_several_or_none() -> TestResult {
     load(&client, now).await?;
     let one = client.get("/query/instant", &[("expr", "avg(http_requests{env='prod'})")]).await?;
     expect_status(&one, 200);
-    assert_eq!(one.json()?["value"], json!(9.0), "{}", one.text());
+    assert_eq!(one.json()?["value"].as_f64(), Some(9.0), "{}", one.text());
     assert!(one.json()?["timestamp"].is_number(), "{}", one.text());
     let several = client.get("/query/instant", &[("expr", "http_requests")]).await?;
     expect_status(&several, 200);

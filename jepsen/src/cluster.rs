@@ -273,7 +273,7 @@ impl Cluster {
     pub async fn leaders(&self, number: u64) -> anyhow::Result<Vec<(u64, u64)>> {
         let status = self.status(number).await?;
         let groups = status["groups"].as_array().context("no groups in the status")?;
-        Ok(groups.iter().filter_map(|group| Some((group["group"].as_u64()?, group["leader"].as_u64()?))).collect())
+        Ok(groups.iter().filter_map(|group| Some((group["group"].as_u64()?, leader_of(group)?))).collect())
     }
 
     /// The node that leads most shard groups: the most interesting one to kill.
@@ -289,7 +289,7 @@ impl Cluster {
         wait::until(&format!("leaders other than node {deposed}"), READY_LIMIT, || async {
             let status = self.status(seen_by).await.map_err(|error| format!("{error:#}"))?;
             let groups = status["groups"].as_array().cloned().unwrap_or_default();
-            let led = |group: &Value| group["leader"].as_u64().is_some_and(|leader| leader != deposed);
+            let led = |group: &Value| leader_of(group).is_some_and(|leader| leader != deposed);
             if !groups.is_empty() && groups.iter().all(led) { Ok(()) } else { Err(Value::Array(groups).to_string()) }
         })
         .await?;
@@ -333,4 +333,9 @@ impl Cluster {
         }
         Ok(found)
     }
+}
+
+/// The leader that a group's status names; 0 and null stand for none.
+fn leader_of(group: &Value) -> Option<u64> {
+    group["leader"].as_u64().filter(|&leader| leader > 0)
 }
