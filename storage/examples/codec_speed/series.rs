@@ -51,22 +51,33 @@ fn values(class: Class, number: usize, count: usize, random: &mut StdRng) -> Vec
             walk(count, || if random.random_bool(rate) { random.random_range(1..4) } else { 0 }, &mut level, 1.0, 1.0)
         }
         Class::FastCounter => {
-            let rate = 10i64.pow(2 + number as u32 % 4);
-            walk(count, || rate + random.random_range(-rate / 4..=rate / 2), &mut level, 1.0, 1.0)
+            let rate = 10f64.powi(2 + number as i32 % 4);
+            walk(count, || (rate * (1.0 + bell(random) * 0.25 + burst(random))).max(0.0) as i64, &mut level, 1.0, 1.0)
         }
         Class::CpuSeconds => {
-            let mean = [1480, 3, 0, 12, 0, 1, 25, 0][number % 8];
-            walk(count, || if mean == 0 { 0 } else { (mean + random.random_range(-1 - mean / 40..=2)).max(0) }, &mut level, 1.0, 100.0)
+            let mean = [1480.0, 3.0, 0.0, 12.0, 0.0, 1.0, 25.0, 0.0][number % 8];
+            let spread = if mean > 1000.0 { 12.0 } else { mean / 3.0 };
+            walk(count, || (mean + bell(random) * spread).round().max(0.0) as i64, &mut level, 1.0, 100.0)
         }
         Class::PageGauge => {
-            let spread = [1i64, 8, 60, 500][number % 4];
-            walk(count, || random.random_range(-spread..=spread), &mut level, 4096.0, 1.0)
+            let spread = [1.0, 8.0, 60.0, 500.0][number % 4];
+            walk(count, || (bell(random) * spread * (0.5 + burst(random))).round() as i64, &mut level, 4096.0, 1.0)
         }
         Class::SmallGauge => (0..count).map(|_| random.random_range(0..4 + number as i64 * 3) as f64).collect(),
-        Class::Decimal => (0..count).map(|_| random.random_range(10..90) as f64 / 100.0).collect(),
+        Class::Decimal => (0..count).map(|_| (50.0 + bell(random) * 10.0).round() / 100.0).collect(),
         Class::ClockFloat => (0..count).map(|index| 1.7e9 + index as f64 * 15.0 + random.random_range(0..9000) as f64 / 1e6).collect(),
         Class::FullPrecision => (0..count).map(|_| random.random_range(0.2..0.7)).collect(),
     }
+}
+
+/// Nearly normal with variance 1.
+fn bell(random: &mut StdRng) -> f64 {
+    (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0
+}
+
+/// Usually near 0, sometimes a multiple.
+fn burst(random: &mut StdRng) -> f64 {
+    if random.random_bool(0.03) { random.random_range(0.5..6.0) } else { random.random::<f64>() * 0.1 }
 }
 
 fn walk(count: usize, mut step: impl FnMut() -> i64, level: &mut i64, scale: f64, divisor: f64) -> Vec<f64> {
