@@ -110,6 +110,7 @@ fn unpack_wide(bytes: &[u8], width: u32, values: &mut [u64; BLOCK]) {
 
 #[inline(always)]
 fn word_at(bytes: &[u8], index: usize) -> u64 {
+    // Invariant: a slice of eight bytes is an array of eight bytes.
     let word: [u8; 8] = bytes[index..index + 8].try_into().expect("eight bytes were sliced");
     u64::from_le_bytes(word)
 }

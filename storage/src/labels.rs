@@ -23,11 +23,11 @@ pub type SeriesId = u32;
 pub type SeriesHash = u128;
 
 /// Labels a series may have, those with empty values not counted.
-pub const LABELS_MAX: usize = 64;
+pub const LABELS_MAX: usize = 256;
 /// Bytes of a label name.
 pub const NAME_BYTES_MAX: usize = 1024;
 /// Bytes of a label value.
-pub const VALUE_BYTES_MAX: usize = 4096;
+pub const VALUE_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes of a refused name or value that an error message quotes.
 const QUOTED_BYTES: usize = 64;

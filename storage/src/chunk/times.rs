@@ -63,6 +63,7 @@ pub(super) fn encode(kind: Kind, base_ms: i64, timestamps: &[i64], integers: &mu
         return;
     }
     match kind {
+        // Invariant: the kind comes from `Kind::of`, which never answers this one.
         Kind::Shared => unreachable!("shared timestamps are written by their id"),
         Kind::Seconds => varint::put(out, (timestamps[1] - first) as u64 / 1000),
         Kind::Milliseconds => varint::put(out, (timestamps[1] - first) as u64),
