@@ -281,3 +281,50 @@ fn checked(samples: Vec<Sample>) -> anyhow::Result<Vec<Sample>> {
     ensure!(samples.is_sorted_by_key(|sample| sample.0), "samples are not sorted by time");
     Ok(samples)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checker::sample_set::{Verdict, check};
+    use crate::peers;
+
+    /// The harness itself, on a system known to be right: one writer in the format that Prometheus takes.
+    #[tokio::test]
+    async fn a_prometheus_is_found_to_lose_nothing() {
+        if peers::installed("prometheus").is_none() {
+            eprintln!("skipped: prometheus is not installed");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let prometheus = peers::prometheus(directory.path(), "global: {}\n").await.unwrap();
+        let nodes = vec![(1, prometheus.client())];
+        let load = SampleSetLoad::start(nodes.clone(), 1);
+        load.wait_acknowledged(20, Duration::from_secs(30)).await.unwrap();
+        let recording = load.finish(&nodes).await.unwrap();
+        let report = check(&recording.operations);
+        assert_eq!(report.verdict(), Verdict::Valid, "{report}");
+        assert!(report.acknowledged >= 20 * 160 && report.reads > 0, "{report}");
+
+        // And it does notice when an answer is short of one sample.
+        let mut damaged = recording.operations;
+        let last_read = damaged.iter_mut().rev().find_map(|operation| match &mut operation.action {
+            Action::Read { data, .. } => Some(data),
+            Action::Write { .. } => None,
+        });
+        last_read.unwrap()[0].samples.remove(7);
+        assert_eq!(check(&damaged).lost.count, 1);
+    }
+
+    #[test]
+    fn the_longest_gap_of_the_unluckiest_client_is_the_outage() {
+        let write = |process, complete_ns| Operation {
+            process,
+            node: 1,
+            invoke_ns: complete_ns,
+            complete_ns,
+            action: Action::Write { outcome: Outcome::Ok, data: vec![] },
+        };
+        let recording = Recording { operations: vec![write(1, 10), write(1, 20), write(1, 30), write(2, 12), write(2, 29)] };
+        assert_eq!(recording.longest_outage(10, 32), Duration::from_nanos(17));
+    }
+}
