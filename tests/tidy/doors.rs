@@ -12,11 +12,7 @@ struct Door {
 
 const DOORS: [Door; 5] = [
     Door { signs: &["rocksdb::"], allowed: &["storage/src/rocks.rs"], mend: "Give storage/src/rocks.rs the operation, and call that." },
-    Door {
-        signs: &["croaring::"],
-        allowed: &["storage/src/bitmap.rs", "storage/src/postings.rs", "storage/src/roaring.rs", "storage/src/index/bitmap.rs"],
-        mend: "Use the bitmap type of storage; only its own file knows the library.",
-    },
+    Door { signs: &["croaring::"], allowed: &["storage/src/series_set.rs"], mend: "Use SeriesSet; only its own file knows the library." },
     Door { signs: &["openraft::"], allowed: &["raft/src/"], mend: "Only the raft crate speaks to openraft; ask it through its own types." },
     Door { signs: &["axum::"], allowed: &["src/http/", "src/http.rs"], mend: "Answer with a plain value; src/http turns it into HTTP." },
     Door {
