@@ -39,13 +39,14 @@ cluster-down:
 clean-cluster:
 	@deploy/cluster-down.sh clean
 
+# Documentation first, so that the counts of the real tests are the last lines.
 test:
+	cargo test --release --workspace --locked --doc
 	@if command -v cargo-nextest >/dev/null; then \
 	  set -ex; cargo nextest run --release --workspace --locked; \
 	else \
 	  set -ex; cargo test --release --workspace --locked --lib --bins --tests; \
 	fi
-	cargo test --release --workspace --locked --doc
 
 verify:
 	cargo fmt --all --check
