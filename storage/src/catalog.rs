@@ -86,6 +86,11 @@ impl<'a> CatalogWriter<'a> {
         self.batch.delete_range(self.rocks, FAMILY_SERIES, &from, &to)
     }
 
+    /// Writes what is left; durable with the next `finish`.
+    pub fn submit(mut self) -> Result<()> {
+        self.write_if(0)
+    }
+
     /// Makes everything durable.
     pub fn finish(mut self) -> Result<()> {
         self.write_if(0)?;

@@ -16,12 +16,15 @@ use crate::keys::{BUCKET_MS, Bucket, FAMILY_RAW_PREFIX, FAMILY_SERIES, Owner, da
 use crate::labels::{HashKey, ShardId};
 use crate::rocks::Caching;
 use crate::shard::{Shard, ShardStats};
-use crate::state::remove_content;
+use crate::snapshot::SnapshotWriter;
+use crate::state::{ShardState, remove_content};
 
 /// See the module's story.
 pub struct Engine {
     pub(crate) core: Arc<Core>,
     shards: Mutex<HashMap<ShardId, Arc<Shard>>>,
+    /// Contents that a snapshot has replaced, until their last reader is gone.
+    replaced: Mutex<Vec<Arc<ShardState>>>,
 }
 
 /// Sizes of the whole engine.
@@ -41,7 +44,7 @@ impl Engine {
     /// Opens the engine in `directory`, creating it when there is none. Shards are opened one by one.
     pub fn open(directory: &Path, options: EngineOptions) -> Result<Arc<Self>> {
         let core = Arc::new(Core::open(directory, options)?);
-        Ok(Arc::new(Self { core, shards: Mutex::default() }))
+        Ok(Arc::new(Self { core, shards: Mutex::default(), replaced: Mutex::default() }))
     }
 
     /// Sets the cluster's hash key, durably, once; needed before the first shard is opened. Setting the
@@ -97,6 +100,13 @@ impl Engine {
         self.sweep(id, None)
     }
 
+    /// Begins to receive a shard's content. The shard is usually open already, under the same incarnation
+    /// (do not open it for the first time while this goes on); it keeps its content until `install`.
+    pub fn import(self: &Arc<Self>, id: ShardId, incarnation: u64) -> Result<SnapshotImport> {
+        let owner = Owner { shard: id, generation: self.core.next_generation()? };
+        Ok(SnapshotImport { writer: SnapshotWriter::new(self.core.clone(), owner), engine: self.clone(), incarnation })
+    }
+
     /// Drops the days whose last millisecond is older than the retention. Answers how many.
     pub fn expire(&self, now_ms: i64) -> Result<usize> {
         let first_day = day_of(now_ms.saturating_sub(self.core.options.retention_ms));
@@ -114,6 +124,7 @@ impl Engine {
             writer.finish()?;
             state.remove_retired()?;
         }
+        self.remove_replaced()?;
         let mut dropped = 0;
         for family in rocks.families(FAMILY_RAW_PREFIX)? {
             if day_of_family(&family).is_some_and(|day| day < first_day) {
@@ -132,6 +143,39 @@ impl Engine {
             series_bytes: self.core.rocks.table_bytes(FAMILY_SERIES)?,
             recent_bytes: self.core.recent_bytes.load(std::sync::atomic::Ordering::Relaxed),
         })
+    }
+
+    /// Points the shard at a received content, durably, and answers it.
+    fn install(&self, mut writer: SnapshotWriter, incarnation: u64) -> Result<Arc<Shard>> {
+        let state = writer.complete()?;
+        let owner = writer.owner();
+        let mut shards = self.shards.lock();
+        let record = ShardRecord { incarnation, generation: owner.generation };
+        catalog::write_shard(&self.core.rocks, owner.shard, Some(record))?;
+        writer.set_installed();
+        let shard = match shards.get(&owner.shard) {
+            Some(shard) if shard.incarnation() == incarnation => {
+                self.replaced.lock().push(shard.replace(state));
+                shard.clone()
+            }
+            _ => {
+                let shard = Arc::new(Shard::new(owner.shard, incarnation, state));
+                shards.insert(owner.shard, shard.clone());
+                shard
+            }
+        };
+        drop(shards);
+        self.remove_replaced()?;
+        Ok(shard)
+    }
+
+    /// Removes replaced contents that nobody reads any more. What is left after a crash is removed when
+    /// the shard is opened.
+    fn remove_replaced(&self) -> Result<()> {
+        let mut replaced = self.replaced.lock();
+        let (free, held) = replaced.drain(..).partition::<Vec<_>, _>(|state| Arc::strong_count(state) == 1);
+        *replaced = held;
+        free.iter().try_for_each(|state| remove_content(&self.core, state.owner))
     }
 
     /// Removes whatever is stored for a shard under other generations than `keep`.
@@ -155,5 +199,29 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+/// A shard's content on its way in. Dropped before `finish`, it leaves everything as it was.
+pub struct SnapshotImport {
+    engine: Arc<Engine>,
+    writer: SnapshotWriter,
+    incarnation: u64,
+}
+
+impl SnapshotImport {
+    /// Takes the next frame, in the order in which they were sent.
+    ///
+    /// Errors: `Corrupt` or `Format` when the frame is not what was sent; start the transfer over.
+    pub fn push(&mut self, frame: &[u8]) -> Result<()> {
+        self.writer.push(frame)
+    }
+
+    /// Makes the content durable and puts it in the place of the shard's old one, in one step. An open
+    /// shard of this incarnation is the answer and keeps its handle; else a new one is.
+    ///
+    /// Errors: `Corrupt` when frames are missing.
+    pub fn finish(self) -> Result<Arc<Shard>> {
+        self.engine.install(self.writer, self.incarnation)
     }
 }

@@ -128,9 +128,9 @@ fn decode(bytes: &[u8]) -> Option<(u64, BTreeMap<u64, Mark>)> {
     }
     let mut marks = BTreeMap::new();
     for record in bytes[HEADER_BYTES..end].chunks_exact(RECORD_BYTES) {
-        let word = |at: usize| u64::from_le_bytes(record[at..at + 8].try_into().expect("eight bytes"));
-        let (index, term) = (word(8), word(16));
-        marks.insert(word(0), Mark { index, term });
+        let word = |at: usize| Some(u64::from_le_bytes(record.get(at..at + 8)?.try_into().ok()?));
+        let (index, term) = (word(8)?, word(16)?);
+        marks.insert(word(0)?, Mark { index, term });
     }
     Some((sequence, marks))
 }

@@ -334,11 +334,6 @@ impl SortedFile<'_> {
         self.writer.put(key, value).map_err(|e| failed("write sorted file", e))
     }
 
-    /// Bytes written so far (approximate while blocks are open).
-    pub fn bytes(&self) -> u64 {
-        self.writer.file_size()
-    }
-
     /// Closes and syncs the file; answers its path. A file without entries cannot be finished.
     pub fn finish(mut self) -> Result<PathBuf> {
         assert!(self.entries > 0, "a sorted file needs an entry, {} has none", self.path.display());

@@ -137,33 +137,12 @@ impl Posting {
         }
     }
 
-    /// Keeps in `set` what is also in this posting.
-    pub fn restrict(&self, set: &mut SeriesSet) {
-        match self {
-            Self::Many(many) => set.intersect_with(many),
-            _ => {
-                let mut kept = self.to_set();
-                kept.intersect_with(set);
-                *set = kept;
-            }
-        }
-    }
-
     /// Whether the posting and `set` share a series.
     pub fn intersects(&self, set: &SeriesSet) -> bool {
         match self {
             Self::One(series) => set.contains(*series),
             Self::Few(few) => few.iter().any(|series| set.contains(*series)),
             Self::Many(many) => many.intersects(set),
-        }
-    }
-
-    /// How many series there are.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::One(_) => 1,
-            Self::Few(few) => few.len(),
-            Self::Many(many) => many.len(),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::keys::{Bucket, Owner};
 use crate::labels::{SeriesHash, SeriesId, ShardId};
 use crate::reader::Reader;
 use crate::seal::Frozen;
+use crate::snapshot::SnapshotReader;
 use crate::state::ShardState;
 
 /// See the module's story. Shared by all threads; `apply` and `freeze` take turns.
@@ -165,6 +166,11 @@ impl Shard {
             total = total.wrapping_add(hash_series(series, &canonical, &timestamps, &values));
         }
         Ok(total)
+    }
+
+    /// Begins to export the durable image: at least everything persisted before this call.
+    pub fn export(&self) -> Result<SnapshotReader> {
+        SnapshotReader::new(self.state())
     }
 
     /// Sizes.

@@ -170,11 +170,6 @@ impl Index {
         self.active.get(&day)
     }
 
-    /// Days that have activity.
-    pub fn active_days(&self) -> impl Iterator<Item = i64> {
-        self.active.keys().copied()
-    }
-
     /// Forgets the activity before a day.
     pub fn forget_days_before(&mut self, day: i64) {
         self.active = self.active.split_off(&day);

@@ -104,11 +104,6 @@ impl LabelPairs {
         &self.names
     }
 
-    /// How many pairs there are.
-    pub fn pair_count(&self) -> usize {
-        self.pairs.len()
-    }
-
     /// The pairs of `name` whose value begins with `prefix`, sorted by value.
     pub fn with_prefix<'a>(&'a self, name: NameId, prefix: &'a str) -> impl Iterator<Item = (&'a str, PairId)> {
         let from = (Bound::Included(prefix), Bound::Unbounded);

@@ -1,0 +1,380 @@
+//! The engine beside a plain map: whatever is applied, sealed, compacted, crashed, replayed or sent as a
+//! snapshot, and in whatever order, both hold the same bits.
+//!
+//! A crash is a copy of the files as they are while the engine runs, opened again: what `kill -9` leaves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use storage::batch::{self, BatchBuilder, ConflictPolicy};
+use storage::{
+    Engine, EngineOptions, Frozen, HashKey, MatchOp, Matcher, SeriesId, Shard, StorageError, UNKNOWN_SERIES, labels,
+};
+
+const KEY: HashKey = HashKey([7; 16]);
+const SHARD: u32 = 3;
+const INCARNATION: u64 = 1;
+const HOUR_MS: i64 = 3_600_000;
+/// 2026-01-01T23:00:00Z: an hour before the end of a day, and of a bucket.
+const BASE_MS: i64 = 1_767_308_400_000;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Apply { samples: Vec<(u8, i64, u8)>, policy: ConflictPolicy },
+    Freeze,
+    Persist,
+    Mark,
+    Release,
+    Compact,
+    Crash,
+    Restart,
+    Snapshot,
+    Read { series: u8, start: i64, length: i64 },
+}
+
+fn time() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        6 => (0..40i64).prop_map(|n| BASE_MS + n * 15_000),
+        2 => (-4 * HOUR_MS..8 * HOUR_MS).prop_map(|offset| BASE_MS + offset),
+        1 => Just(BASE_MS - 40 * 24 * HOUR_MS),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let samples = prop::collection::vec((0..8u8, time(), 0..6u8), 1..60);
+    let policy = prop_oneof![Just(ConflictPolicy::LastWriteWins), Just(ConflictPolicy::Reject)];
+    prop_oneof![
+        8 => (samples, policy).prop_map(|(samples, policy)| Step::Apply { samples, policy }),
+        4 => Just(Step::Freeze),
+        4 => Just(Step::Persist),
+        3 => Just(Step::Mark),
+        3 => Just(Step::Release),
+        1 => Just(Step::Compact),
+        1 => Just(Step::Crash),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Snapshot),
+        4 => (0..8u8, time(), 0..4 * HOUR_MS).prop_map(|(series, start, length)| Step::Read { series, start, length }),
+    ]
+}
+
+fn value(number: u8) -> f64 {
+    match number {
+        0 => f64::from_bits(0x7ff0_0000_0000_0002),
+        1 => -0.0,
+        2 => f64::INFINITY,
+        3 => 0.1 + 0.2,
+        n => f64::from(n),
+    }
+}
+
+fn canonical(series: u8) -> Vec<u8> {
+    let (name, job) = (format!("metric_{}", series % 3), format!("job{series}"));
+    let mut out = Vec::new();
+    let mut pairs = vec![("__name__", name.as_str()), ("job", job.as_str())];
+    labels::canonicalize(&mut pairs, &mut out).unwrap();
+    out
+}
+
+type Model = BTreeMap<u8, BTreeMap<i64, u64>>;
+
+/// The engine, the log it was fed, and what it must hold.
+struct World {
+    directory: PathBuf,
+    root: tempfile::TempDir,
+    crashes: u32,
+    engine: Option<Arc<Engine>>,
+    log: Vec<Bytes>,
+    /// Entries that the durable marker covers.
+    marker: usize,
+    frozen: Option<(Frozen, usize, bool)>,
+    model: Model,
+}
+
+fn open(directory: &Path) -> Arc<Engine> {
+    // Little memory for recent chunks, so that some are read from files.
+    let options = EngineOptions { recent_bytes_max: 3000, ..EngineOptions::default() };
+    let engine = Engine::open(directory, options).unwrap();
+    engine.set_hash_key(KEY).unwrap();
+    engine.open_shard(SHARD, INCARNATION).unwrap();
+    engine
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else if entry.file_name() != "LOCK" {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("0");
+        let engine = Some(open(&directory));
+        Self { directory, root, crashes: 0, engine, log: Vec::new(), marker: 0, frozen: None, model: Model::new() }
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        self.engine.as_ref().unwrap()
+    }
+
+    fn shard(&self) -> Arc<Shard> {
+        self.engine().shard(SHARD).unwrap()
+    }
+
+    fn id(&self, series: u8) -> SeriesId {
+        let mut ids = Vec::new();
+        self.shard().lookup(&[labels::hash(&KEY, &canonical(series))], &mut ids);
+        ids[0]
+    }
+
+    fn apply(&mut self, samples: &[(u8, i64, u8)], policy: ConflictPolicy) {
+        let mut builder = BatchBuilder::new(policy);
+        // Within a batch, samples of new series are applied before those of known ones.
+        let (new, known): (Vec<_>, Vec<_>) = samples.iter().partition(|sample| self.id(sample.0) == UNKNOWN_SERIES);
+        for &(series, time, number) in new.iter().chain(&known) {
+            match self.id(series) {
+                UNKNOWN_SERIES => drop(builder.push_new(&canonical(series), time, value(number))),
+                id => builder.push(id, time, value(number)),
+            }
+        }
+        let payload = batch::join(&[builder.encode().into()]);
+        self.log.push(payload.clone());
+        let applied = self.shard().apply(self.log.len() as u64, &payload).unwrap();
+        let mut conflicts = 0;
+        for &(series, time, number) in new.iter().chain(&known) {
+            let samples = self.model.entry(series).or_default();
+            let bits = value(number).to_bits();
+            match samples.get(&time) {
+                Some(old) if *old != bits && policy == ConflictPolicy::Reject => conflicts += 1,
+                _ => drop(samples.insert(time, bits)),
+            }
+        }
+        let part = &applied.parts[0];
+        assert_eq!(part.conflicts, conflicts);
+        assert_eq!(part.accepted + part.duplicates + part.conflicts, samples.len() as u64);
+        assert_eq!(part.unknown_series, 0);
+    }
+
+    fn replay(&mut self) {
+        let shard = self.shard();
+        for (index, payload) in self.log.iter().enumerate().skip(self.marker) {
+            shard.apply(index as u64 + 1, payload).unwrap();
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Apply { samples, policy } => self.apply(samples, *policy),
+            Step::Freeze => {
+                let frozen = self.shard().freeze();
+                if let Some(frozen) = frozen {
+                    assert!(self.frozen.is_none());
+                    self.frozen = Some((frozen, self.log.len(), false));
+                }
+            }
+            Step::Persist => {
+                if let Some((frozen, _, persisted @ false)) = &mut self.frozen {
+                    frozen.persist().unwrap();
+                    *persisted = true;
+                }
+            }
+            Step::Mark => {
+                if let Some((_, upto, true)) = &self.frozen {
+                    self.marker = *upto;
+                }
+            }
+            Step::Release => {
+                if let Some((frozen, upto, true)) = self.frozen.take_if(|(_, _, persisted)| *persisted) {
+                    self.marker = upto;
+                    self.shard().release(frozen);
+                }
+            }
+            Step::Compact => {
+                for bucket in self.shard().compactable(BASE_MS + 1000 * HOUR_MS) {
+                    self.shard().compact(bucket).unwrap();
+                }
+            }
+            Step::Crash => {
+                self.crashes += 1;
+                let next = self.root.path().join(self.crashes.to_string());
+                copy(&self.directory, &next);
+                self.directory = next;
+                self.reopen();
+            }
+            Step::Restart => self.reopen(),
+            Step::Snapshot => self.install_snapshot(),
+            Step::Read { series, start, length } => self.check(*series, *start, start + length),
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.frozen = None;
+        self.engine = None;
+        self.engine = Some(open(&self.directory));
+        self.replay();
+    }
+
+    fn install_snapshot(&mut self) {
+        let mut sender = self.shard().export().unwrap();
+        let mut receiver = self.engine().import(SHARD, INCARNATION).unwrap();
+        while let Some(frame) = sender.next_frame().unwrap() {
+            receiver.push(&frame).unwrap();
+        }
+        receiver.finish().unwrap();
+        if let Some((frozen, ..)) = self.frozen.take() {
+            self.shard().release(frozen);
+        }
+        self.replay();
+    }
+
+    fn check(&self, series: u8, start: i64, end: i64) {
+        let id = self.id(series);
+        let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+        self.shard().reader().read(id, start, end, &mut timestamps, &mut values).unwrap();
+        let found: Vec<(i64, u64)> = timestamps.into_iter().zip(values.into_iter().map(f64::to_bits)).collect();
+        let samples = self.model.get(&series).cloned().unwrap_or_default();
+        let expected: Vec<(i64, u64)> = samples.range(start..=end).map(|(time, bits)| (*time, *bits)).collect();
+        assert_eq!(found, expected, "series {series} as {id}");
+    }
+
+    fn check_all(&self) {
+        let shard = self.shard();
+        let mut reader = shard.reader();
+        let matcher = Matcher::new("job", MatchOp::Re, "job.*").unwrap();
+        let selected = shard.select(&[matcher], i64::MIN, i64::MAX).unwrap();
+        assert_eq!(selected.len(), self.model.len());
+        for id in selected {
+            let job = shard.labels(id).unwrap().get("job").unwrap().to_string();
+            let series: u8 = job.strip_prefix("job").unwrap().parse().unwrap();
+            let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+            reader.read(id, i64::MIN, i64::MAX, &mut timestamps, &mut values).unwrap();
+            let found: BTreeMap<i64, u64> = timestamps.into_iter().zip(values.into_iter().map(f64::to_bits)).collect();
+            assert_eq!(found, self.model[&series], "{job}");
+        }
+        for (series, samples) in &self.model {
+            let matcher = [Matcher::equal("job", format!("job{series}"))];
+            for time in samples.keys().take(3) {
+                assert_eq!(shard.select(&matcher, *time, *time).unwrap(), [self.id(*series)], "{series} is active at {time}");
+            }
+        }
+    }
+
+    /// Another replica that only ever applied must have the same content and the same numbers.
+    fn check_replica(&self) {
+        let directory = self.root.path().join("replica");
+        let replica = open(&directory).shard(SHARD).unwrap();
+        for (index, payload) in self.log.iter().enumerate() {
+            replica.apply(index as u64 + 1, payload).unwrap();
+        }
+        assert_eq!(replica.content_hash().unwrap(), self.shard().content_hash().unwrap());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn the_engine_holds_what_its_mirror_holds(steps in prop::collection::vec(step(), 1..60)) {
+        let mut world = World::new();
+        for step in &steps {
+            world.take(step);
+        }
+        world.check_all();
+        world.check_replica();
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_and_changes_nothing() {
+    let mut world = World::new();
+    world.apply(&[(1, BASE_MS, 4), (2, BASE_MS + 7, 5)], ConflictPolicy::LastWriteWins);
+    world.take(&Step::Freeze);
+    world.take(&Step::Persist);
+    world.take(&Step::Release);
+    let mut sender = world.shard().export().unwrap();
+    let frames: Vec<Bytes> = std::iter::from_fn(|| sender.next_frame().unwrap()).collect();
+    assert!(frames.len() >= 3);
+    for broken in 0..frames.len() {
+        let mut receiver = world.engine().import(SHARD, INCARNATION).unwrap();
+        let mut result = Ok(());
+        for (number, frame) in frames.iter().enumerate() {
+            let mut frame = frame.to_vec();
+            if number == broken {
+                let middle = frame.len() / 2;
+                frame[middle] ^= 1;
+            }
+            result = result.and_then(|()| receiver.push(&frame));
+        }
+        assert!(matches!(result, Err(StorageError::Corrupt { .. })), "frame {broken}: {result:?}");
+    }
+    // A frame that is missing, or comes twice, is noticed at the end at the latest.
+    for omitted in 0..frames.len() {
+        let mut receiver = world.engine().import(SHARD, INCARNATION).unwrap();
+        let kept = frames.iter().enumerate().filter(|(number, _)| *number != omitted);
+        let result = kept.map(|(_, frame)| receiver.push(frame)).collect::<Result<Vec<_>, _>>();
+        assert!(result.is_err() || receiver.finish().is_err(), "frame {omitted}");
+    }
+    world.check_all();
+    world.reopen();
+    world.check_all();
+}
+
+#[test]
+fn unknown_series_and_foreign_bytes_are_answers() {
+    let world = World::new();
+    let mut builder = BatchBuilder::new(ConflictPolicy::LastWriteWins);
+    builder.push(17, BASE_MS, 1.0);
+    let good = builder.encode();
+    let payload = batch::join(&[good.into(), Bytes::from_static(b"not a batch at all")]);
+    let applied = world.shard().apply(1, &payload).unwrap();
+    assert_eq!((applied.parts[0].unknown_series, applied.parts[0].accepted), (1, 0));
+    assert!(applied.parts[1].first_problem.is_some());
+    assert_eq!(world.shard().apply(2, b"\xff\xff").unwrap().parts.len(), 1);
+    assert_eq!(world.shard().series_count(), 0);
+}
+
+#[test]
+fn expired_days_are_gone_and_stay_gone() {
+    let mut world = World::new();
+    let old = BASE_MS - 20 * 24 * HOUR_MS;
+    world.apply(&[(1, old, 4), (1, BASE_MS, 5), (2, old, 4)], ConflictPolicy::LastWriteWins);
+    world.take(&Step::Freeze);
+    world.take(&Step::Persist);
+    world.take(&Step::Release);
+    assert_eq!(world.engine().expire(BASE_MS).unwrap(), 1);
+    for samples in world.model.values_mut() {
+        samples.retain(|time, _| *time > old);
+    }
+    for series in [1, 2] {
+        world.check(series, i64::MIN, i64::MAX);
+    }
+    let named = [Matcher::new("job", MatchOp::Ne, "").unwrap()];
+    assert_eq!(world.shard().select(&named, old, old).unwrap(), []);
+    world.reopen();
+    world.check(1, i64::MIN, i64::MAX);
+}
+
+#[test]
+fn another_incarnation_starts_empty() {
+    let mut world = World::new();
+    world.apply(&[(1, BASE_MS, 4)], ConflictPolicy::LastWriteWins);
+    for step in [Step::Freeze, Step::Persist, Step::Release] {
+        world.take(&step);
+    }
+    let shard = world.engine().open_shard(SHARD, INCARNATION + 1).unwrap();
+    assert_eq!((shard.series_count(), shard.content_hash().unwrap()), (0, 0));
+    world.engine().drop_shard(SHARD).unwrap();
+    assert!(world.engine().shard(SHARD).is_none());
+    let stats = world.engine().stats().unwrap();
+    assert_eq!(stats.raw_bytes, 0);
+    assert!(world.engine().set_hash_key(HashKey([8; 16])).is_err());
+}
