@@ -10,6 +10,7 @@ mod compile;
 use std::sync::Arc;
 
 pub use compile::compile;
+pub use durations::{Run, max_of, min_of, seconds_of_ms};
 
 use crate::ast::{Extension, Grouping, VectorMatching};
 use crate::function_signatures::Function;

@@ -1,0 +1,173 @@
+//! `sum_over_time` and `avg_over_time` of native histograms, and the running sums and means that aggregations share.
+
+use std::sync::Arc;
+
+use super::super::notes::Notes;
+use super::window::Subject;
+use crate::annotations::{AnnotationKind, HistogramOperation};
+use crate::histogram::{CounterResetHint, FloatHistogram, IncompatibleSchemas};
+
+/// What came up while adding.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    reset: bool,
+    not_reset: bool,
+    bounds_reconciled: bool,
+}
+
+impl Seen {
+    fn look_at(&mut self, histogram: &FloatHistogram) {
+        match histogram.counter_reset_hint {
+            CounterResetHint::Reset => self.reset = true,
+            CounterResetHint::NotReset => self.not_reset = true,
+            CounterResetHint::Unknown | CounterResetHint::Gauge => {}
+        }
+    }
+
+    /// Some of the histograms follow a reset, some say there was none.
+    pub fn has_collision(self) -> bool {
+        self.reset && self.not_reset
+    }
+
+    pub fn bounds_reconciled(self) -> bool {
+        self.bounds_reconciled
+    }
+
+    pub fn merge(&mut self, other: Seen) {
+        self.reset |= other.reset;
+        self.not_reset |= other.not_reset;
+        self.bounds_reconciled |= other.bounds_reconciled;
+    }
+}
+
+/// A sum of histograms under construction.
+#[derive(Clone, Debug)]
+pub struct HistogramSum {
+    sum: FloatHistogram,
+    compensation: Option<FloatHistogram>,
+    pub seen: Seen,
+}
+
+impl HistogramSum {
+    pub fn new(first: &FloatHistogram) -> HistogramSum {
+        let mut seen = Seen::default();
+        seen.look_at(first);
+        HistogramSum { sum: first.clone(), compensation: None, seen }
+    }
+
+    pub fn add(&mut self, other: &FloatHistogram) -> Result<(), IncompatibleSchemas> {
+        self.seen.look_at(other);
+        let addition = self.sum.add_compensated(other, &mut self.compensation)?;
+        self.seen.bounds_reconciled |= addition.bounds_reconciled;
+        Ok(())
+    }
+
+    pub fn value(mut self) -> Result<FloatHistogram, IncompatibleSchemas> {
+        if let Some(compensation) = self.compensation {
+            self.sum.add(&compensation)?;
+        }
+        Ok(self.sum)
+    }
+}
+
+/// A mean of histograms under construction: sum by count, or where the sum would run over, a running mean.
+#[derive(Clone, Debug)]
+pub struct HistogramMean {
+    sum_or_mean: FloatHistogram,
+    compensation: Option<FloatHistogram>,
+    count: f64,
+    incremental: bool,
+    pub seen: Seen,
+}
+
+impl HistogramMean {
+    pub fn new(first: &FloatHistogram) -> HistogramMean {
+        let mut seen = Seen::default();
+        seen.look_at(first);
+        HistogramMean { sum_or_mean: first.clone(), compensation: None, count: 1.0, incremental: false, seen }
+    }
+
+    pub fn add(&mut self, other: &FloatHistogram) -> Result<(), IncompatibleSchemas> {
+        self.seen.look_at(other);
+        self.count += 1.0;
+        if !self.incremental {
+            let (mut sum, mut compensation) = (self.sum_or_mean.clone(), self.compensation.clone());
+            let addition = sum.add_compensated(other, &mut compensation)?;
+            self.seen.bounds_reconciled |= addition.bounds_reconciled;
+            if !sum.has_overflow() {
+                (self.sum_or_mean, self.compensation) = (sum, compensation);
+                return Ok(());
+            }
+            self.incremental = true;
+            self.sum_or_mean.div(self.count - 1.0);
+            if let Some(compensation) = &mut self.compensation {
+                compensation.div(self.count - 1.0);
+            }
+        }
+        let share = (self.count - 1.0) / self.count;
+        if let Some(compensation) = &mut self.compensation {
+            compensation.mul(share);
+        }
+        let mut part = other.clone();
+        part.div(self.count);
+        self.sum_or_mean.mul(share);
+        let addition = self.sum_or_mean.add_compensated(&part, &mut self.compensation)?;
+        self.seen.bounds_reconciled |= addition.bounds_reconciled;
+        Ok(())
+    }
+
+    pub fn value(mut self) -> Result<FloatHistogram, IncompatibleSchemas> {
+        if !self.incremental {
+            self.sum_or_mean.div(self.count);
+        }
+        if let Some(mut compensation) = self.compensation {
+            if !self.incremental {
+                compensation.div(self.count);
+            }
+            self.sum_or_mean.add(&compensation)?;
+        }
+        Ok(self.sum_or_mean)
+    }
+}
+
+/// `sum_over_time`. `histograms` has at least one.
+pub fn sum(histograms: &[Arc<FloatHistogram>], subject: Subject, notes: &mut Notes) -> Option<FloatHistogram> {
+    let mut sum = HistogramSum::new(&histograms[0]);
+    let added = histograms[1..].iter().try_for_each(|histogram| sum.add(histogram));
+    let seen = sum.seen;
+    finish(added.and_then(|()| sum.value()), seen, subject, notes)
+}
+
+/// `avg_over_time`. `histograms` has at least one.
+pub fn average(histograms: &[Arc<FloatHistogram>], subject: Subject, notes: &mut Notes) -> Option<FloatHistogram> {
+    let mut mean = HistogramMean::new(&histograms[0]);
+    let added = histograms[1..].iter().try_for_each(|histogram| mean.add(histogram));
+    let seen = mean.seen;
+    finish(added.and_then(|()| mean.value()), seen, subject, notes)
+}
+
+fn finish(outcome: Result<FloatHistogram, IncompatibleSchemas>, seen: Seen, subject: Subject, notes: &mut Notes) -> Option<FloatHistogram> {
+    match outcome {
+        Err(IncompatibleSchemas) => {
+            subject.mixed_schemas(notes);
+            None
+        }
+        Ok(histogram) => {
+            seen.note(subject.position, notes);
+            Some(histogram)
+        }
+    }
+}
+
+impl Seen {
+    /// Writes down what there is to say about an aggregation.
+    pub fn note(self, position: crate::position::PositionRange, notes: &mut Notes) {
+        let operation = HistogramOperation::Aggregation;
+        if self.has_collision() {
+            notes.push(AnnotationKind::HistogramCounterResetCollision { operation }, position);
+        }
+        if self.bounds_reconciled() {
+            notes.push(AnnotationKind::MismatchedCustomBuckets { operation }, position);
+        }
+    }
+}
