@@ -20,6 +20,12 @@ pub fn plain(value: f64) -> String {
     special(value).map_or_else(|| format!("{value}"), str::to_owned)
 }
 
+/// As [`general`], but whole numbers end in `.0` (OpenMetrics).
+pub fn open_metrics(value: f64) -> String {
+    let text = general(value);
+    if !value.is_finite() || text.contains(['e', '.']) { text } else { format!("{text}.0") }
+}
+
 /// That many significant digits, trailing zeros dropped (Go's `%.<precision>g`).
 pub fn general_with_precision(value: f64, precision: usize) -> String {
     if let Some(special) = special(value) {

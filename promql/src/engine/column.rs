@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::histogram::FloatHistogram;
-use crate::labels::Labels;
+use crate::labels::{Labels, METRIC_NAME, TYPE_LABEL, UNIT_LABEL};
 use crate::sample::{STALE_MARKER, SampleValue, is_stale};
 
 /// Stands in a column where a series has no float. No value of an expression is ever the staleness marker: selectors
@@ -13,6 +13,11 @@ pub const ABSENT: f64 = STALE_MARKER;
 #[inline]
 pub fn is_absent(value: f64) -> bool {
     is_stale(value)
+}
+
+/// Whether a label tells about the metric itself, so that it goes when a calculation makes something else of it.
+pub fn is_metadata(name: &str) -> bool {
+    matches!(name, METRIC_NAME | TYPE_LABEL | UNIT_LABEL)
 }
 
 /// The values of one series at the steps of a grid.

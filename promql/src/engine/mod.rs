@@ -12,15 +12,37 @@
 mod options;
 mod error;
 mod stats;
+mod grid;
+mod column;
+mod budget;
+mod notes;
+pub mod plan;
+mod functions;
+mod aggregate;
+mod binary;
+mod same_labels;
+mod instant;
+mod answer;
+mod evaluator;
+
+use std::time::Instant;
 
 use crate::annotations::Annotations;
 use crate::ast::Expr;
 use crate::source::Source;
 use crate::value::Value;
+use crate::value_type::ValueType;
 
 pub use error::QueryError;
 pub use options::{EngineOptions, QueryOptions, StatsDetail};
 pub use stats::QueryStats;
+
+use budget::Budget;
+use column::Column;
+use evaluator::Evaluator;
+use grid::Grid;
+use notes::Notes;
+use plan::{Node, Run};
 
 /// Evaluates queries; holds no state between them.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +70,27 @@ impl Engine {
 
     /// Evaluates `query` at one time.
     pub fn instant(&self, source: &dyn Source, query: &Expr, time_ms: i64, options: &QueryOptions) -> Result<QueryOutput, QueryError> {
-        let _ = (source, query, time_ms, options);
-        Err(QueryError::Execution("the evaluator is being built".into()))
+        let run = Run { start_ms: time_ms, end_ms: time_ms, step_ms: 0, subquery_step_ms: self.options.subquery_step_ms };
+        let node = plan::compile(query, run)?;
+        let grid = Grid::instant(time_ms);
+        self.run(source, &grid, options, |evaluator, notes| {
+            Ok(match (query.value_type(), &node) {
+                (ValueType::String, Node::String(text)) => Value::String { time_ms, value: text.clone() },
+                (ValueType::Scalar, node) => {
+                    let values = evaluator.scalar(node, &grid, notes)?;
+                    Value::Scalar { time_ms, value: values.first().copied().unwrap_or(f64::NAN) }
+                }
+                (ValueType::Matrix, Node::Range(source)) => {
+                    let mut series = evaluator.range_vector(source, time_ms, notes)?;
+                    series.sort_by(|left, right| left.labels.cmp(&right.labels));
+                    Value::Matrix(series)
+                }
+                (_, node) => {
+                    let vector = evaluator.vector(node, &grid, notes)?;
+                    Value::Vector(answer::samples(evaluator.remove_names(vector.columns)?, time_ms))
+                }
+            })
+        })
     }
 
     /// Evaluates `query` at every time from `start_ms` to `end_ms` in steps of `step_ms`; the answer is a matrix.
@@ -62,7 +103,46 @@ impl Engine {
         step_ms: i64,
         options: &QueryOptions,
     ) -> Result<QueryOutput, QueryError> {
-        let _ = (source, query, start_ms, end_ms, step_ms, options);
-        Err(QueryError::Execution("the evaluator is being built".into()))
+        let value_type = query.value_type();
+        if !matches!(value_type, ValueType::Vector | ValueType::Scalar) {
+            let documented = value_type.documented();
+            let text = format!("invalid expression type \"{documented}\" for range query, must be Scalar or instant Vector");
+            return Err(QueryError::Invalid(text));
+        }
+        let run = Run { start_ms, end_ms, step_ms, subquery_step_ms: self.options.subquery_step_ms };
+        let node = plan::compile(query, run)?;
+        let grid = Grid::range(start_ms, end_ms, step_ms);
+        self.run(source, &grid, options, |evaluator, notes| {
+            if value_type == ValueType::Scalar {
+                let floats = evaluator.scalar(&node, &grid, notes)?;
+                return Ok(Value::Matrix(answer::matrix(vec![Column { floats, ..Column::default() }], &grid)));
+            }
+            let vector = evaluator.vector(&node, &grid, notes)?;
+            Ok(Value::Matrix(answer::matrix(evaluator.remove_names(vector.columns)?, &grid)))
+        })
+    }
+
+    fn run(
+        &self,
+        source: &dyn Source,
+        grid: &Grid,
+        options: &QueryOptions,
+        evaluate: impl FnOnce(&Evaluator, &mut Notes) -> Result<Value, QueryError>,
+    ) -> Result<QueryOutput, QueryError> {
+        let timeout = Instant::now().checked_add(self.options.timeout);
+        let deadline = options.deadline.into_iter().chain(timeout).min();
+        let budget = Budget::new(self.options.samples_max, deadline, options.cancel.clone());
+        let lookback_ms = options.lookback_ms.unwrap_or(self.options.lookback_ms);
+        let evaluator = Evaluator { source, options: &self.options, lookback_ms, budget: &budget };
+        let mut notes = Notes::new(grid);
+        let value = evaluate(&evaluator, &mut notes)?;
+        budget.check_time()?;
+        let per_step = || grid.times_ms().zip(notes.samples_per_step.iter().copied()).collect();
+        let stats = QueryStats {
+            total_samples: notes.samples(),
+            peak_samples: budget.samples_peak() as u64,
+            samples_per_step: (options.stats == StatsDetail::PerStep).then(per_step),
+        };
+        Ok(QueryOutput { value, annotations: notes.annotations, stats })
     }
 }

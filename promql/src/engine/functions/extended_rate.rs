@@ -7,7 +7,8 @@ use super::super::notes::Notes;
 use super::boundary::{Edges, Monotonicity, edge_floats, edge_histogram};
 use super::extrapolation::RateKind;
 use super::histogram_rate::{add, sub};
-use super::window::{Samples, Subject, Window};
+use super::super::error::QueryError;
+use super::window::{Bounds, Samples, SplitSeries, Subject, Window};
 use crate::ast::Extension;
 use crate::histogram::{CounterResetHint, FloatHistogram};
 
@@ -125,4 +126,29 @@ fn histogram_lost_in_resets(
         previous = histogram;
     }
     Some(lost)
+}
+
+/// Replaces the samples around a range by values at its two edges: a range selector as a whole query.
+pub fn extended_samples(series: &mut SplitSeries, extension: Extension, (start_ms, end_ms): (i64, i64)) -> Result<(), QueryError> {
+    let smoothed = extension == Extension::Smoothed;
+    if !series.histograms.times.is_empty() {
+        let modifier = if smoothed { "smoothed" } else { "anchored" };
+        return Err(QueryError::execution(format!("{modifier} modifier is not supported with histograms")));
+    }
+    let samples = series.floats_view(Bounds { from: 0, to: series.floats.times.len() });
+    let Some(edges) = Edges::find(&samples, start_ms, end_ms, smoothed) else {
+        series.floats.times.clear();
+        series.floats.values.clear();
+        return Ok(());
+    };
+    let (left, right) = edge_floats(&samples, edges, start_ms, end_ms, smoothed, Monotonicity::Gauge);
+    let first = edges.first + usize::from(samples.times[edges.first] <= start_ms);
+    let end = edges.last + usize::from(samples.times[edges.last] < end_ms);
+    let (mut times, mut values) = (vec![start_ms], vec![left]);
+    times.extend_from_slice(samples.times.get(first..end).unwrap_or_default());
+    values.extend_from_slice(samples.values.get(first..end).unwrap_or_default());
+    times.push(end_ms);
+    values.push(right);
+    (series.floats.times, series.floats.values) = (times, values);
+    Ok(())
 }

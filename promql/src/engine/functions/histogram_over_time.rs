@@ -62,6 +62,16 @@ impl HistogramSum {
         Ok(())
     }
 
+    /// Takes in the sum of other histograms.
+    pub fn merge(&mut self, other: HistogramSum) -> Result<(), IncompatibleSchemas> {
+        self.seen.merge(other.seen);
+        for part in std::iter::once(&other.sum).chain(&other.compensation) {
+            let addition = self.sum.add_compensated(part, &mut self.compensation)?;
+            self.seen.bounds_reconciled |= addition.bounds_reconciled;
+        }
+        Ok(())
+    }
+
     pub fn value(mut self) -> Result<FloatHistogram, IncompatibleSchemas> {
         if let Some(compensation) = self.compensation {
             self.sum.add(&compensation)?;
@@ -98,11 +108,7 @@ impl HistogramMean {
                 (self.sum_or_mean, self.compensation) = (sum, compensation);
                 return Ok(());
             }
-            self.incremental = true;
-            self.sum_or_mean.div(self.count - 1.0);
-            if let Some(compensation) = &mut self.compensation {
-                compensation.div(self.count - 1.0);
-            }
+            self.make_incremental(self.count - 1.0);
         }
         let share = (self.count - 1.0) / self.count;
         if let Some(compensation) = &mut self.compensation {
@@ -113,6 +119,35 @@ impl HistogramMean {
         self.sum_or_mean.mul(share);
         let addition = self.sum_or_mean.add_compensated(&part, &mut self.compensation)?;
         self.seen.bounds_reconciled |= addition.bounds_reconciled;
+        Ok(())
+    }
+
+    fn make_incremental(&mut self, count: f64) {
+        self.incremental = true;
+        self.sum_or_mean.div(count);
+        if let Some(compensation) = &mut self.compensation {
+            compensation.div(count);
+        }
+    }
+
+    /// Takes in the mean of other histograms.
+    pub fn merge(&mut self, mut other: HistogramMean) -> Result<(), IncompatibleSchemas> {
+        self.seen.merge(other.seen);
+        let count = self.count + other.count;
+        for mean in [&mut *self, &mut other].into_iter().filter(|mean| !mean.incremental) {
+            mean.make_incremental(mean.count);
+        }
+        let (own_share, other_share) = (self.count / count, other.count / count);
+        self.sum_or_mean.mul(own_share);
+        if let Some(compensation) = &mut self.compensation {
+            compensation.mul(own_share);
+        }
+        for part in std::iter::once(&mut other.sum_or_mean).chain(&mut other.compensation) {
+            part.mul(other_share);
+            let addition = self.sum_or_mean.add_compensated(part, &mut self.compensation)?;
+            self.seen.bounds_reconciled |= addition.bounds_reconciled;
+        }
+        self.count = count;
         Ok(())
     }
 

@@ -169,12 +169,6 @@ impl<'a, T> Samples<'a, T> {
         self.times.is_empty()
     }
 
-    /// The samples from position `from` up to, not including, `to`.
-    pub fn part(&self, from: usize, to: usize) -> Samples<'a, T> {
-        let starts = if self.starts.is_empty() { self.starts } else { &self.starts[from..to] };
-        Samples { times: &self.times[from..to], values: &self.values[from..to], starts }
-    }
-
     /// The last sample's time and value.
     pub fn last(&self) -> Option<(i64, &'a T)> {
         Some((*self.times.last()?, self.values.last()?))

@@ -244,7 +244,8 @@ impl Compiler {
         let inner = self.compile(&subquery.expr, &below)?;
         let expr = if inner.is_invariant() { Node::StepInvariant(Box::new(inner.node)) } else { inner.node };
         let offset_ms = self.run.resolve(&subquery.offset, Sign::Any)?;
-        Ok(Subquery { expr: Box::new(expr), range_ms, step_ms, at_ms: self.at_ms(subquery.at), offset_ms })
+        let is_scalar = subquery.expr.value_type() == ValueType::Scalar;
+        Ok(Subquery { expr: Box::new(expr), is_scalar, range_ms, step_ms, at_ms: self.at_ms(subquery.at), offset_ms })
     }
 
     /// The time and offset at which `info` looks up info series: those of the first selector of its first argument,

@@ -78,6 +78,8 @@ pub enum RangeSource {
 #[derive(Clone, Debug)]
 pub struct Subquery {
     pub expr: Box<Node>,
+    /// Whether `expr` is a scalar, which makes one series without labels.
+    pub is_scalar: bool,
     pub range_ms: i64,
     pub step_ms: i64,
     pub at_ms: Option<i64>,

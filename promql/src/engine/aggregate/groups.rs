@@ -1,0 +1,58 @@
+//! Aggregations that make one series of a group: `sum`, `avg`, `count`, `min`, `max`, `group`, `stddev`, `stdvar`, `quantile`.
+
+use super::super::column::Column;
+use super::super::notes::Notes;
+use super::accumulator::Accumulator;
+pub use super::accumulator::AggregationSite;
+use super::grouping::{GroupIndex, GroupLabels};
+use crate::ast::Grouping;
+use crate::labels::Labels;
+
+/// All groups of an aggregation, or of the part of it that one thread sees.
+#[derive(Debug)]
+pub struct Groups {
+    site: AggregationSite,
+    index: GroupIndex,
+    accumulators: Vec<Accumulator>,
+    steps: usize,
+}
+
+impl Groups {
+    pub fn new(site: AggregationSite, grouping: &Grouping, steps: usize) -> Groups {
+        Groups { site, index: GroupIndex::new(GroupLabels::new(grouping)), accumulators: Vec::new(), steps }
+    }
+
+    /// Takes in one series.
+    pub fn add(&mut self, column: &Column, notes: &mut Notes) {
+        let group = self.group_of(&column.labels);
+        self.accumulators[group].add(column, self.site, notes);
+    }
+
+    fn group_of(&mut self, labels: &Labels) -> usize {
+        let group = self.index.group_of(labels);
+        if group == self.accumulators.len() {
+            self.accumulators.push(Accumulator::new(self.site.op, self.steps));
+        }
+        group
+    }
+
+    /// How many groups there are.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Takes in what another thread has seen.
+    pub fn merge(&mut self, other: Groups, notes: &mut Notes) {
+        for (labels, accumulator) in other.index.groups().iter().zip(other.accumulators) {
+            let group = self.group_of(labels);
+            self.accumulators[group].merge(accumulator, self.site, notes);
+        }
+    }
+
+    /// The aggregates. `parameter` has one value a step, or is empty.
+    pub fn finish(self, parameter: &[f64], notes: &mut Notes) -> Vec<Column> {
+        let groups = self.index.groups().iter().cloned().zip(self.accumulators);
+        let columns = groups.map(|(labels, accumulator)| accumulator.finish(labels, self.site, parameter, notes));
+        columns.filter(|column| !column.is_empty()).collect()
+    }
+}

@@ -1,0 +1,9 @@
+//! Aggregation over the series of a vector.
+
+mod grouping;
+mod histogram_total;
+mod accumulator;
+pub mod groups;
+pub mod selection;
+pub mod count_values;
+mod ratio_sampling;

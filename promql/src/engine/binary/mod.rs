@@ -1,0 +1,8 @@
+//! Operators between two expressions.
+
+pub mod element;
+pub mod scalars;
+mod signatures;
+mod result_labels;
+pub mod matching;
+pub mod sets;

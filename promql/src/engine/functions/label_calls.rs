@@ -1,0 +1,67 @@
+//! `label_replace` and `label_join`: functions of labels that do not look at samples.
+
+use std::sync::Arc;
+
+use super::super::column::Column;
+use super::super::error::QueryError;
+use crate::labels::METRIC_NAME;
+
+/// Where `label_replace` looks and what it writes.
+pub struct LabelReplacement {
+    pub target: Arc<str>,
+    pub replacement: Arc<str>,
+    pub source: Arc<str>,
+    pub regex: regex::Regex,
+}
+
+impl LabelReplacement {
+    /// `pattern` must match the whole value of `source`; `replacement` may name its groups.
+    pub fn new(target: &Arc<str>, replacement: &Arc<str>, source: &Arc<str>, pattern: &str) -> Result<LabelReplacement, QueryError> {
+        let regex = regex::Regex::new(&format!("^(?s:{pattern})$"))
+            .map_err(|_| QueryError::execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
+        if target.is_empty() {
+            return Err(QueryError::execution(format!("invalid destination label name in label_replace(): {target}")));
+        }
+        Ok(LabelReplacement { target: target.clone(), replacement: replacement.clone(), source: source.clone(), regex })
+    }
+
+    pub fn apply(&self, column: &mut Column) {
+        let Some(captures) = self.regex.captures(column.labels.get(&self.source)) else { return };
+        let mut value = String::new();
+        captures.expand(&self.replacement, &mut value);
+        set(column, &self.target, value);
+    }
+}
+
+/// What `label_join` puts together.
+pub struct LabelJoin {
+    pub target: Arc<str>,
+    pub separator: Arc<str>,
+    pub sources: Vec<Arc<str>>,
+}
+
+impl LabelJoin {
+    pub fn new(target: &Arc<str>, separator: &Arc<str>, sources: &[Arc<str>]) -> Result<LabelJoin, QueryError> {
+        if let Some(source) = sources.iter().find(|source| source.is_empty()) {
+            return Err(QueryError::execution(format!("invalid source label name in label_join(): {source}")));
+        }
+        if target.is_empty() {
+            return Err(QueryError::execution(format!("invalid destination label name in label_join(): {target}")));
+        }
+        Ok(LabelJoin { target: target.clone(), separator: separator.clone(), sources: sources.to_vec() })
+    }
+
+    pub fn apply(&self, column: &mut Column) {
+        let values: Vec<&str> = self.sources.iter().map(|source| column.labels.get(source)).collect();
+        let value = values.join(&self.separator);
+        set(column, &self.target, value);
+    }
+}
+
+fn set(column: &mut Column, target: &Arc<str>, value: String) {
+    column.labels = column.labels.with(target.clone(), value);
+    if &**target == METRIC_NAME {
+        // The name was just given; no function before shall take it away.
+        column.drop_name = false;
+    }
+}
