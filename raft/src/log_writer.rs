@@ -1,0 +1,212 @@
+//! The one thread of a node that writes the Raft log.
+//!
+//! Everything that must survive a crash (entries, votes, purge marks, applied markers) of every group goes through one
+//! queue. The thread takes what is there, writes it as one batch, fsyncs once, and then tells each caller in the order of
+//! the queue. What arrives during the fsync is the next batch: that is the group commit, and it needs no timer.
+//!
+//! One queue also gives the order that Raft relies on: a marker or a vote is durable only after every entry that was
+//! handed in before it.
+//!
+//! A failed write or fsync is never tried again (the kernel may have dropped the pages): the process ends, and the next
+//! start reads what really is on the disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use bytes::Bytes;
+use openraft::storage::IOFlushed;
+use storage::{LogBatch, LogDb};
+use tokio::sync::oneshot;
+
+use crate::record::Record;
+use crate::types::{GroupId, TypeConfig};
+
+/// Whom to tell when a request is durable.
+pub enum Completion {
+    /// Raft's own callback for appended entries.
+    Raft(IOFlushed<TypeConfig>),
+    /// Somebody awaits it.
+    Waiter(oneshot::Sender<()>),
+    /// Nobody: the write needs no fsync of its own.
+    None,
+}
+
+/// One thing to write. Requests of a group take effect in the order they were handed in.
+pub enum Request {
+    /// Store the records of consecutive entries. `written` becomes `sequence` when they can be read from the database.
+    Append { group: GroupId, records: Vec<Record>, written: Arc<AtomicU64>, sequence: u64, completion: Completion },
+    /// Remove the entries from this index on: another leader contradicted them.
+    Truncate { group: GroupId, from: u64 },
+    /// Remove the entries up to and including this index: a durable image contains them.
+    Purge { group: GroupId, upto: u64 },
+    /// Remove everything of a group that left this node.
+    Drop { group: GroupId, completion: Completion },
+    /// Set a small value of the group.
+    Meta { group: GroupId, key: &'static str, value: Bytes, completion: Completion },
+    /// Nothing to write: completes when everything before it is durable.
+    Barrier { completion: Completion },
+}
+
+/// What happens when the disk fails: the process aborts; tests look on instead.
+pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Handle of the writer thread; cheap to clone. The thread ends when the last handle is gone.
+#[derive(Clone)]
+pub struct LogWriter {
+    queue: mpsc::Sender<Request>,
+    db: Arc<LogDb>,
+}
+
+impl LogWriter {
+    /// Starts the thread. A batch is closed at `batch_bytes_max`.
+    pub fn start(db: Arc<LogDb>, batch_bytes_max: usize, on_fatal: OnFatal) -> std::io::Result<Self> {
+        let (queue, requests) = mpsc::channel();
+        let worker = Worker { db: Arc::clone(&db), requests, batch_bytes_max };
+        thread::Builder::new().name("log-writer".into()).spawn(move || {
+            if let Err(error) = worker.run() {
+                on_fatal(&error.to_string());
+            }
+        })?;
+        Ok(Self { queue, db })
+    }
+
+    /// The process cannot go on without its log.
+    pub fn abort_on_fatal() -> OnFatal {
+        Arc::new(|reason| {
+            tracing::error!(reason, "cannot write the Raft log; the process ends");
+            std::process::abort();
+        })
+    }
+
+    /// The database that is written; reading it needs no queue.
+    pub fn db(&self) -> &Arc<LogDb> {
+        &self.db
+    }
+
+    /// Hands in one request. The thread outlives every handle unless the disk failed, and then the process ends.
+    pub fn submit(&self, request: Request) {
+        if self.queue.send(request).is_err() {
+            tracing::error!("the log writer has stopped");
+        }
+    }
+
+    /// Sets a value and returns when it, and all that was submitted before, is durable.
+    pub async fn put_meta(&self, group: GroupId, key: &'static str, value: Bytes) -> std::io::Result<()> {
+        let (completion, done) = oneshot::channel();
+        self.submit(Request::Meta { group, key, value, completion: Completion::Waiter(completion) });
+        done.await.map_err(|_| stopped())
+    }
+
+    /// Forgets a group that left this node; durable on return.
+    pub async fn drop_group(&self, group: GroupId) -> std::io::Result<()> {
+        let (completion, done) = oneshot::channel();
+        self.submit(Request::Drop { group, completion: Completion::Waiter(completion) });
+        done.await.map_err(|_| stopped())
+    }
+
+    /// Returns when all that was submitted before is durable.
+    pub async fn barrier(&self) -> std::io::Result<()> {
+        let (completion, done) = oneshot::channel();
+        self.submit(Request::Barrier { completion: Completion::Waiter(completion) });
+        done.await.map_err(|_| stopped())
+    }
+}
+
+fn stopped() -> std::io::Error {
+    std::io::Error::other("the log writer has stopped")
+}
+
+/// The thread's own state.
+struct Worker {
+    db: Arc<LogDb>,
+    requests: mpsc::Receiver<Request>,
+    batch_bytes_max: usize,
+}
+
+/// Requests that share one fsync.
+#[derive(Default)]
+struct Round {
+    batch: LogBatch,
+    bytes: usize,
+    readable: Vec<(Arc<AtomicU64>, u64)>,
+    completions: Vec<Completion>,
+    must_sync: bool,
+}
+
+impl Worker {
+    fn run(self) -> Result<(), storage::StorageError> {
+        while let Ok(first) = self.requests.recv() {
+            let mut round = Round::default();
+            round.add(first);
+            while round.bytes < self.batch_bytes_max
+                && let Ok(next) = self.requests.try_recv()
+            {
+                round.add(next);
+            }
+            self.write(round)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, round: Round) -> Result<(), storage::StorageError> {
+        self.db.write(round.batch)?;
+        for (written, sequence) in round.readable {
+            written.store(sequence, Ordering::Release);
+        }
+        if round.must_sync {
+            self.db.sync()?;
+        }
+        for completion in round.completions {
+            completion.complete();
+        }
+        Ok(())
+    }
+}
+
+impl Round {
+    fn add(&mut self, request: Request) {
+        match request {
+            Request::Append { group, records, written, sequence, completion } => {
+                for record in records {
+                    self.bytes += record.payload.len();
+                    self.batch.put_entry(group, record.index, record.term, &[&record.header, &record.payload]);
+                }
+                self.readable.push((written, sequence));
+                self.complete(completion);
+            }
+            Request::Truncate { group, from } => self.batch.truncate_entries(group, from),
+            Request::Purge { group, upto } => self.batch.purge_entries(group, upto),
+            Request::Drop { group, completion } => {
+                self.batch.drop_group(group);
+                self.complete(completion);
+            }
+            Request::Meta { group, key, value, completion } => {
+                self.bytes += value.len();
+                self.batch.put_meta(group, key, &value);
+                self.complete(completion);
+            }
+            Request::Barrier { completion } => self.complete(completion),
+        }
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        if !matches!(completion, Completion::None) {
+            self.must_sync = true;
+            self.completions.push(completion);
+        }
+    }
+}
+
+impl Completion {
+    fn complete(self) {
+        match self {
+            Self::Raft(callback) => callback.io_completed(Ok(())),
+            Self::Waiter(waiter) => {
+                let _ = waiter.send(());
+            }
+            Self::None => {}
+        }
+    }
+}
