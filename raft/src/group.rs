@@ -1,0 +1,187 @@
+//! One open Raft group of this node: its log, its replica, and what others may know about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::{ServerState, SnapshotPolicy};
+use storage::Engine;
+use tokio::sync::{mpsc, watch};
+
+use crate::error::NodeError;
+use crate::log_store::LogStore;
+use crate::log_writer::LogWriter;
+use crate::machine::{DurableImage, Machine, MetaMachine, ShardMachine};
+use crate::meta::MetaState;
+use crate::network::NetworkFactory;
+use crate::peers::Peers;
+use crate::settings::Settings;
+use crate::snapshot::{read_marker, read_meta_image};
+use crate::state_machine::StateMachine;
+use crate::types::{GroupId, META_GROUP, NodeId, TypeConfig, shard_of};
+
+/// Raft with our state machine.
+pub type Raft = openraft::Raft<TypeConfig, StateMachine>;
+
+/// Entries between a learner and the leader at which it counts as caught up.
+const CAUGHT_UP_ENTRIES: u64 = 64;
+
+/// What every group of a node shares.
+#[derive(Clone)]
+pub struct Common {
+    pub node: NodeId,
+    pub settings: Arc<Settings>,
+    pub peers: Arc<Peers>,
+    pub writer: LogWriter,
+    pub engine: Arc<Engine>,
+    pub meta: watch::Sender<Arc<MetaState>>,
+    /// Groups whose Raft ended without being asked to.
+    pub stopped: mpsc::UnboundedSender<Stopped>,
+}
+
+/// A group's Raft ended.
+pub struct Stopped {
+    pub group: GroupId,
+    pub reason: StopReason,
+}
+
+/// Why it ended, which decides what to do.
+#[derive(Debug)]
+pub enum StopReason {
+    /// Disk or a poisoned replica: the process must end.
+    Storage(String),
+    /// A panic in Raft's own task: the group is opened anew.
+    Panic,
+}
+
+/// Who leads, as this replica sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    pub leader: Option<NodeId>,
+    pub term: u64,
+    pub role: ServerState,
+}
+
+/// An open group.
+pub struct Group {
+    pub id: GroupId,
+    /// Of the shard; 0 for the meta group.
+    pub incarnation: u64,
+    pub raft: Raft,
+    pub log: LogStore,
+    pub durable: Arc<DurableImage>,
+    node: NodeId,
+    applied: watch::Receiver<Option<u64>>,
+    view: watch::Receiver<View>,
+}
+
+impl Group {
+    /// Opens the group from what is on disk and starts it. Everything committed that this node knows of is applied when it
+    /// returns; what it does not know of comes with the first message of the leader.
+    pub async fn open(id: GroupId, incarnation: u64, common: &Common) -> Result<Arc<Self>, NodeError> {
+        let log = LogStore::open(id, common.writer.clone(), &common.settings).map_err(|e| NodeError::storage("open log", e))?;
+        let (machine, durable) = open_machine(id, incarnation, common)?;
+        let durable = Arc::new(durable);
+        let (applied_sender, applied) = watch::channel(None);
+        let machine = StateMachine::new(id, machine, Arc::clone(&durable), applied_sender, common.writer.clone());
+        let network =
+            NetworkFactory { group: id, peers: Arc::clone(&common.peers), settings: Arc::clone(&common.settings) };
+        let config = Arc::new(raft_config(id, &common.settings)?);
+        let raft = Raft::new(common.node, config, network, log.clone(), machine)
+            .await
+            .map_err(|error| NodeError::Group { group: id, reason: error.to_string() })?;
+        let view = watch_view(id, raft.clone(), common.stopped.clone());
+        Ok(Arc::new(Self { id, incarnation, raft, log, durable, node: common.node, applied, view }))
+    }
+
+    /// Who leads now, as far as this replica knows.
+    pub fn view(&self) -> View {
+        *self.view.borrow()
+    }
+
+    /// Follows changes of leadership.
+    pub fn watch_view(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
+    pub fn leads(&self) -> bool {
+        let view = self.view();
+        view.role == ServerState::Leader && view.leader == Some(self.node)
+    }
+
+    /// Index of the last applied entry.
+    pub fn applied(&self) -> Option<u64> {
+        *self.applied.borrow()
+    }
+
+    /// Returns when the entry at `index` is applied. False when the group was closed before.
+    pub async fn wait_applied(&self, index: u64) -> bool {
+        let mut applied = self.applied.clone();
+        applied.wait_for(|applied| applied.is_some_and(|applied| applied >= index)).await.is_ok()
+    }
+}
+
+fn open_machine(id: GroupId, incarnation: u64, common: &Common) -> Result<(Machine, DurableImage), NodeError> {
+    let Some(shard) = shard_of(id) else {
+        let (marker, image) = read_meta_image(&common.writer, META_GROUP).map_err(|e| NodeError::storage("read meta image", e))?;
+        let machine = MetaMachine::open(image, common.meta.clone()).map_err(|e| NodeError::storage("decode meta image", e))?;
+        return Ok((Machine::Meta(machine), DurableImage::new(marker)));
+    };
+    let marker = read_marker(&common.writer, id).map_err(|e| NodeError::storage("read marker", e))?;
+    let machine = ShardMachine::open(Arc::clone(&common.engine), shard, incarnation)
+        .map_err(|e| NodeError::storage("open shard", e))?;
+    Ok((Machine::Shard(machine), DurableImage::new(marker)))
+}
+
+fn raft_config(id: GroupId, settings: &Settings) -> Result<openraft::Config, NodeError> {
+    let milliseconds = |duration: Duration| duration.as_millis() as u64;
+    let config = openraft::Config {
+        cluster_name: format!("group-{id}"),
+        heartbeat_interval: milliseconds(settings.heartbeat_interval),
+        heartbeat_min_interval: Some(milliseconds(settings.heartbeat_interval)),
+        election_timeout_min: milliseconds(settings.election_timeout_min),
+        election_timeout_max: milliseconds(settings.election_timeout_max),
+        // The transfer has its own watch over progress; this one only bounds it for openraft.
+        install_snapshot_timeout: milliseconds(settings.snapshot_idle_timeout) * 60,
+        max_payload_entries: 4096,
+        max_append_entries: Some(4096),
+        replication_lag_threshold: CAUGHT_UP_ENTRIES,
+        // Sealing decides when there is a new image, and purging what may go (`sealing.rs`).
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        enable_pre_vote: Some(true),
+        // What was applied is in memory: a restarted leader must be elected again, not assume it still leads.
+        enable_leader_restore: Some(false),
+        backoff: "100ms 200ms ...500ms".into(),
+        ..Default::default()
+    };
+    config.validate().map_err(|error| NodeError::Refused(format!("settings of Raft: {error}")))
+}
+
+/// Copies Raft's metrics into a value that may be looked at without holding Raft up, and reports the end of Raft.
+fn watch_view(group: GroupId, raft: Raft, stopped: mpsc::UnboundedSender<Stopped>) -> watch::Receiver<View> {
+    let mut metrics = raft.server_metrics();
+    let read = |metrics: &openraft::metrics::RaftServerMetrics<TypeConfig>| View {
+        leader: metrics.current_leader,
+        term: metrics.vote.leader_id().term,
+        role: metrics.state,
+    };
+    let first = read(&metrics.borrow_watched());
+    let (sender, receiver) = watch::channel(first);
+    tokio::spawn(async move {
+        while metrics.changed().await.is_ok() {
+            let view = read(&metrics.borrow_watched());
+            sender.send_if_modified(|shown| std::mem::replace(shown, view) != view);
+        }
+        sender.send_replace(View { leader: None, term: 0, role: ServerState::Shutdown });
+        let end = raft.metrics().borrow_watched().running_state.clone();
+        let reason = match end {
+            Err(openraft::errors::Fatal::StorageError(error)) => StopReason::Storage(error.to_string()),
+            Err(openraft::errors::Fatal::Stopped) => return,
+            Err(openraft::errors::Fatal::Panicked) | Ok(()) => StopReason::Panic,
+        };
+        let _ = stopped.send(Stopped { group, reason });
+    });
+    receiver
+}
+

@@ -1,0 +1,177 @@
+//! From waiting batches to log entries, on the node that leads.
+//!
+//! Batches for one shard that wait at the same time become one entry: an entry costs a round trip and a share of an fsync
+//! whatever its size. While nothing is under way a batch goes at once; otherwise it lingers for company, until 2 ms or
+//! 1 MiB. Commands of the meta group are never joined.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use openraft::errors::{ClientWriteError, Fatal};
+use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResult;
+use parking_lot::Mutex;
+use storage::{PartOutcome, batch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::group::Group;
+use crate::settings::Settings;
+use crate::types::{Answer, GroupId, META_GROUP, NodeId, Payload, TypeConfig};
+
+/// Proposals that may wait for a group's proposer; the budget of bytes binds long before.
+const WAITING_MAX: usize = 16 * 1024;
+
+/// What a proposal came to.
+#[derive(Debug, Clone)]
+pub enum Proposed {
+    /// A shard applied the batch.
+    Written(PartOutcome),
+    /// The meta group applied the command; its encoded answer.
+    Meta(Bytes),
+}
+
+/// Why a proposal was not applied, as far as this node can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejected {
+    /// Nothing was appended; ask this node instead, if one is named.
+    NotLeader(Option<NodeId>),
+    /// Appended perhaps, applied perhaps: repeat it.
+    Unknown,
+    /// This node does not have the group.
+    NoGroup,
+}
+
+type ProposalAnswer = Result<Proposed, Rejected>;
+
+struct Proposal {
+    payload: Bytes,
+    answer: oneshot::Sender<ProposalAnswer>,
+}
+
+/// The proposers of all groups of a node.
+pub struct Proposers {
+    settings: Arc<Settings>,
+    queues: Mutex<HashMap<GroupId, mpsc::Sender<Proposal>>>,
+}
+
+impl Proposers {
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings, queues: Mutex::default() }
+    }
+
+    /// Takes over proposing for a group that was opened (again).
+    pub fn attach(&self, group: Arc<Group>) {
+        let (queue, waiting) = mpsc::channel(WAITING_MAX);
+        let id = group.id;
+        let proposer = Proposer {
+            group,
+            entries: Arc::new(Semaphore::new(self.settings.entries_in_flight_max)),
+            in_flight: Arc::default(),
+            settings: Arc::clone(&self.settings),
+            waiting,
+        };
+        self.queues.lock().insert(id, queue);
+        tokio::spawn(proposer.run());
+    }
+
+    /// Its proposer ends when what waits is proposed.
+    pub fn detach(&self, group: GroupId) {
+        self.queues.lock().remove(&group);
+    }
+
+    /// Proposes on this node and waits for the answer. The caller bounds the time.
+    pub async fn propose(&self, group: GroupId, payload: Bytes) -> ProposalAnswer {
+        let queue = self.queues.lock().get(&group).cloned().ok_or(Rejected::NoGroup)?;
+        let (answer, answered) = oneshot::channel();
+        queue.send(Proposal { payload, answer }).await.map_err(|_| Rejected::NoGroup)?;
+        answered.await.unwrap_or(Err(Rejected::Unknown))
+    }
+}
+
+struct Proposer {
+    group: Arc<Group>,
+    /// Limits entries under way.
+    entries: Arc<Semaphore>,
+    in_flight: Arc<AtomicUsize>,
+    settings: Arc<Settings>,
+    waiting: mpsc::Receiver<Proposal>,
+}
+
+impl Proposer {
+    async fn run(mut self) {
+        while let Some(first) = self.waiting.recv().await {
+            let Ok(permit) = Arc::clone(&self.entries).acquire_owned().await else { return };
+            let proposals = self.gather(first).await;
+            let in_flight = Arc::clone(&self.in_flight);
+            in_flight.fetch_add(1, Ordering::Relaxed);
+            let entry = self.entry(&proposals);
+            let (responder, completed) = ProgressResponder::<TypeConfig, _>::complete_only();
+            let handed_in = self.group.raft.client_write_ff(Payload(entry), Some(responder)).await;
+            tokio::spawn(async move {
+                let result = match handed_in {
+                    Ok(()) => completed.await.map_err(|_| Fatal::Stopped),
+                    Err(fatal) => Err(fatal),
+                };
+                in_flight.fetch_sub(1, Ordering::Relaxed);
+                drop(permit);
+                answer_all(proposals, result);
+            });
+        }
+    }
+
+    /// The batches that go together.
+    async fn gather(&mut self, first: Proposal) -> Vec<Proposal> {
+        let mut bytes = first.payload.len();
+        let mut proposals = vec![first];
+        if self.group.id == META_GROUP {
+            return proposals;
+        }
+        let linger = match self.in_flight.load(Ordering::Relaxed) {
+            0 => None,
+            _ => Some(Instant::now() + self.settings.merge_linger),
+        };
+        while bytes < self.settings.merge_bytes_max {
+            let next = match (self.waiting.try_recv(), linger) {
+                (Ok(next), _) => Some(next),
+                (Err(_), None) => None,
+                (Err(_), Some(until)) => tokio::time::timeout_at(until, self.waiting.recv()).await.ok().flatten(),
+            };
+            let Some(next) = next else { break };
+            bytes += next.payload.len();
+            proposals.push(next);
+        }
+        proposals
+    }
+
+    fn entry(&self, proposals: &[Proposal]) -> Bytes {
+        match (self.group.id, proposals) {
+            (META_GROUP, [only]) => only.payload.clone(),
+            _ => batch::join(&proposals.iter().map(|proposal| proposal.payload.clone()).collect::<Vec<_>>()),
+        }
+    }
+}
+
+fn answer_all(proposals: Vec<Proposal>, result: Result<ClientWriteResult<TypeConfig>, Fatal<TypeConfig>>) {
+    let rejected = match result {
+        Ok(Ok(response)) => match response.data {
+            Answer::Meta(bytes) => return answer_each(proposals, [Proposed::Meta(bytes)]),
+            Answer::Parts(parts) => return answer_each(proposals, parts.into_iter().map(Proposed::Written)),
+            Answer::Nothing => Rejected::Unknown,
+        },
+        Ok(Err(ClientWriteError::ForwardToLeader(forward))) => Rejected::NotLeader(forward.leader_id),
+        Ok(Err(_)) | Err(_) => Rejected::Unknown,
+    };
+    for proposal in proposals {
+        let _ = proposal.answer.send(Err(rejected.clone()));
+    }
+}
+
+fn answer_each(proposals: Vec<Proposal>, answers: impl IntoIterator<Item = Proposed>) {
+    // A caller that gave up is not there to hear.
+    for (proposal, answer) in proposals.into_iter().zip(answers) {
+        let _ = proposal.answer.send(Ok(answer));
+    }
+}

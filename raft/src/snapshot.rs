@@ -1,0 +1,170 @@
+//! The durable image as Raft's snapshot: making one, sending it, receiving it.
+//!
+//! Making one is sealing. Between two applies the head is frozen at entry D; then, beside further applies:
+//!
+//! 1. [`Stage::Persist`]: the frozen part is written as sorted files and ingested;
+//! 2. [`Stage::Mark`]: `{D, membership at D}` is made durable *in the log*, behind every entry up to D, so that the marker
+//!    is never ahead of the log;
+//! 3. [`Stage::Release`]: memory is freed, and the snapshot exists: the log up to D may be purged.
+//!
+//! A crash between any two leaves an older marker; replay applies entries that the image already has, which changes
+//! nothing. For the same reason a transfer may contain a newer image than its marker says.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::RaftSnapshotBuilder;
+use prost::Message;
+use storage::{Frozen, Shard, SnapshotWriter};
+
+use crate::convert;
+use crate::log_writer::LogWriter;
+use crate::machine::DurableImage;
+use crate::types::{GroupId, SnapshotMeta, TypeConfig};
+
+/// Key of the marker in the log, for every group.
+pub const KEY_MARKER: &str = "marker";
+/// Key of the meta group's image, which contains its marker.
+pub const KEY_META_IMAGE: &str = "image";
+
+pub type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
+
+/// A handle on an image: to read it, or as received and not yet visible.
+pub enum SnapshotData {
+    /// The durable image of a local shard, read when it is sent.
+    LocalShard { shard: Arc<Shard>, incarnation: u64 },
+    /// The meta group's state, encoded.
+    Meta(Bytes),
+    /// All frames arrived; finishing the writer makes them the shard's content.
+    ReceivedShard { writer: Box<SnapshotWriter>, incarnation: u64 },
+}
+
+/// What is sealed.
+pub enum Source {
+    Shard { shard: Arc<Shard>, frozen: Option<Frozen>, incarnation: u64 },
+    Meta { image: Bytes },
+}
+
+/// Seals what was frozen when the builder was made.
+pub struct SnapshotBuilder {
+    pub group: GroupId,
+    pub meta: SnapshotMeta,
+    /// Taken by the first build.
+    pub source: Option<Source>,
+    pub durable: Arc<DurableImage>,
+    pub writer: LogWriter,
+    /// Held while an image changes, so that an installed snapshot and a seal never interleave.
+    pub exclusive: tokio::sync::OwnedMutexGuard<()>,
+}
+
+/// How far a seal has come; only for the log.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Persist,
+    Mark,
+    Release,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let source = self.source.take().ok_or_else(|| io::Error::other("a seal is built once"))?;
+        let data = match source {
+            Source::Shard { shard, frozen, incarnation } => {
+                self.seal_shard(&shard, frozen).await?;
+                SnapshotData::LocalShard { shard, incarnation }
+            }
+            Source::Meta { image } => {
+                self.enter(Stage::Mark);
+                write_meta_image(&self.writer, self.group, &self.meta, &image).await?;
+                SnapshotData::Meta(image)
+            }
+        };
+        self.durable.advance(self.meta.clone());
+        Ok(Snapshot { meta: self.meta.clone(), snapshot: data })
+    }
+}
+
+impl SnapshotBuilder {
+    async fn seal_shard(&self, shard: &Arc<Shard>, frozen: Option<Frozen>) -> io::Result<()> {
+        let frozen = match frozen {
+            None => None,
+            Some(frozen) => {
+                self.enter(Stage::Persist);
+                let persisted = blocking(move || frozen.persist().map(|()| frozen)).await?;
+                Some(persisted)
+            }
+        };
+        self.enter(Stage::Mark);
+        write_marker(&self.writer, self.group, &self.meta).await?;
+        if let Some(frozen) = frozen {
+            self.enter(Stage::Release);
+            shard.release(frozen);
+        }
+        Ok(())
+    }
+
+    fn enter(&self, stage: Stage) {
+        tracing::debug!(group = self.group, ?stage, upto = ?self.meta.last_log_id, "seal");
+    }
+}
+
+/// Runs disk work on a thread that may block.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, storage::StorageError> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::other)
+}
+
+/// Makes a marker durable, after everything that was handed to the log before.
+pub async fn write_marker(writer: &LogWriter, group: GroupId, meta: &SnapshotMeta) -> io::Result<()> {
+    writer.put_meta(group, KEY_MARKER, Bytes::from(convert::marker_to_proto(meta).encode_to_vec())).await
+}
+
+/// Reads the marker; a replica without one starts from nothing.
+pub fn read_marker(writer: &LogWriter, group: GroupId) -> io::Result<SnapshotMeta> {
+    match writer.db().get_meta(group, KEY_MARKER).map_err(io::Error::other)? {
+        Some(bytes) => decode_marker(bytes),
+        None => Ok(SnapshotMeta::default()),
+    }
+}
+
+/// Makes the meta group's image and marker durable in one value, so that they cannot differ.
+pub async fn write_meta_image(
+    writer: &LogWriter,
+    group: GroupId,
+    meta: &SnapshotMeta,
+    image: &Bytes,
+) -> io::Result<()> {
+    let head = proto::raft::SnapshotFrame {
+        head: Some(proto::raft::SnapshotHead {
+            group,
+            vote: None,
+            marker: Some(convert::marker_to_proto(meta)),
+            incarnation: 0,
+        }),
+        data: image.clone(),
+    };
+    writer.put_meta(group, KEY_META_IMAGE, Bytes::from(head.encode_to_vec())).await
+}
+
+/// The meta group's marker and image, if it was ever sealed.
+pub fn read_meta_image(writer: &LogWriter, group: GroupId) -> io::Result<(SnapshotMeta, Option<Bytes>)> {
+    let Some(bytes) = writer.db().get_meta(group, KEY_META_IMAGE).map_err(io::Error::other)? else {
+        return Ok((SnapshotMeta::default(), None));
+    };
+    let frame = proto::raft::SnapshotFrame::decode(bytes).map_err(invalid)?;
+    let marker = frame.head.and_then(|head| head.marker).ok_or_else(|| invalid("a meta image without its marker"))?;
+    Ok((convert::marker_from_proto(marker).map_err(invalid)?, Some(frame.data)))
+}
+
+fn decode_marker(bytes: Bytes) -> io::Result<SnapshotMeta> {
+    let marker = proto::raft::Marker::decode(bytes).map_err(invalid)?;
+    convert::marker_from_proto(marker).map_err(invalid)
+}
+
+fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}

@@ -1,0 +1,136 @@
+//! A snapshot on its way: read frame by frame on a thread, sent under flow control, received frame by frame on a thread.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use proto::raft as wire;
+use storage::Engine;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::convert;
+use crate::snapshot::{Snapshot, SnapshotData, blocking};
+use crate::types::{GroupId, SnapshotMeta, Vote, shard_of};
+
+/// Frames read ahead of the network, and received ahead of the disk.
+const FRAMES_AHEAD: usize = 4;
+/// Size of one frame of the meta group's image.
+const META_FRAME_BYTES: usize = 1 << 20;
+/// The largest image of the meta group that is accepted.
+const META_IMAGE_BYTES_MAX: usize = 1 << 30;
+
+/// A transfer under way.
+pub struct Outgoing {
+    pub frames: ReceiverStream<wire::SnapshotFrame>,
+    /// Counts frames handed to the network.
+    pub progress: Arc<AtomicU64>,
+}
+
+/// Starts to read a snapshot. Reading stops when `frames` is dropped.
+pub fn send(group: GroupId, vote: &Vote, snapshot: Snapshot) -> Outgoing {
+    let (frames, receiver) = mpsc::channel(FRAMES_AHEAD);
+    let progress = Arc::new(AtomicU64::new(0));
+    let incarnation = match &snapshot.snapshot {
+        SnapshotData::LocalShard { incarnation, .. } | SnapshotData::ReceivedShard { incarnation, .. } => *incarnation,
+        SnapshotData::Meta(_) => 0,
+    };
+    let head = wire::SnapshotHead {
+        group,
+        vote: Some(convert::vote_to_proto(vote)),
+        marker: Some(convert::marker_to_proto(&snapshot.meta)),
+        incarnation,
+    };
+    let counter = Arc::clone(&progress);
+    tokio::task::spawn_blocking(move || {
+        let mut push = |frame: wire::SnapshotFrame| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            frames.blocking_send(frame).is_ok()
+        };
+        if push(wire::SnapshotFrame { head: Some(head), data: Bytes::new() }) {
+            read_frames(snapshot.snapshot, |data| push(wire::SnapshotFrame { head: None, data }));
+        }
+    });
+    Outgoing { frames: ReceiverStream::new(receiver), progress }
+}
+
+/// A frame that cannot be read ends the stream early; the receiver notices, because the last frame carries the totals.
+fn read_frames(data: SnapshotData, mut push: impl FnMut(Bytes) -> bool) {
+    match data {
+        SnapshotData::LocalShard { shard, .. } => {
+            for frame in shard.export() {
+                match frame {
+                    Ok(frame) if push(Bytes::from(frame)) => {}
+                    Ok(_) => return,
+                    Err(error) => return tracing::error!(%error, "read snapshot"),
+                }
+            }
+        }
+        SnapshotData::Meta(mut image) => {
+            while !image.is_empty() && push(image.split_to(image.len().min(META_FRAME_BYTES))) {}
+        }
+        SnapshotData::ReceivedShard { .. } => tracing::error!("a snapshot that was never installed cannot be sent"),
+    }
+}
+
+/// Returns the limit once no frame moved for that long.
+pub async fn stalled(progress: Arc<AtomicU64>, limit: Duration) -> Duration {
+    let mut seen = u64::MAX;
+    loop {
+        let now = progress.load(Ordering::Relaxed);
+        if now == seen {
+            return limit;
+        }
+        seen = now;
+        tokio::time::sleep(limit).await;
+    }
+}
+
+/// What the head of a transfer says.
+pub struct Head {
+    pub group: GroupId,
+    pub vote: Vote,
+    pub meta: SnapshotMeta,
+    pub incarnation: u64,
+}
+
+impl Head {
+    pub fn parse(head: wire::SnapshotHead) -> Result<Self, convert::Refusal> {
+        let marker = head.marker.ok_or("a snapshot without a marker")?;
+        Ok(Self {
+            group: head.group,
+            vote: convert::vote_from_proto(head.vote)?,
+            meta: convert::marker_from_proto(marker)?,
+            incarnation: head.incarnation,
+        })
+    }
+}
+
+/// Receives the frames after the head. Nothing of them is visible until the snapshot is installed; an error or an early
+/// end leaves the replica as it was.
+pub async fn receive(
+    head: &Head,
+    engine: &Arc<Engine>,
+    mut frames: impl Stream<Item = Result<wire::SnapshotFrame, tonic::Status>> + Unpin,
+) -> io::Result<SnapshotData> {
+    let Some(shard) = shard_of(head.group) else {
+        let mut image = BytesMut::new();
+        while let Some(frame) = frames.next().await {
+            image.extend_from_slice(&frame.map_err(io::Error::other)?.data);
+            if image.len() > META_IMAGE_BYTES_MAX {
+                return Err(io::Error::other("the meta group's image is too large"));
+            }
+        }
+        return Ok(SnapshotData::Meta(image.freeze()));
+    };
+    let incarnation = head.incarnation;
+    let mut writer = engine.import(shard, incarnation).map_err(io::Error::other)?;
+    while let Some(frame) = frames.next().await {
+        let data = frame.map_err(io::Error::other)?.data;
+        writer = blocking(move || writer.push(&data).map(|()| writer)).await?;
+    }
+    Ok(SnapshotData::ReceivedShard { writer: Box::new(writer), incarnation })
+}
