@@ -1,12 +1,14 @@
 //! One open Raft group of this node: its log, its replica, and what others may know about it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::{ServerState, SnapshotPolicy};
 use storage::Engine;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::error::NodeError;
 use crate::log_store::LogStore;
@@ -71,8 +73,9 @@ pub struct Group {
     pub log: LogStore,
     pub durable: Arc<DurableImage>,
     node: NodeId,
+    recovered: Arc<AtomicBool>,
     applied: watch::Receiver<Option<u64>>,
-    view: watch::Receiver<View>,
+    view: watch::Receiver<(View, Instant)>,
 }
 
 impl Group {
@@ -90,17 +93,29 @@ impl Group {
         let raft = Raft::new(common.node, config, network, log.clone(), machine)
             .await
             .map_err(|error| NodeError::Group { group: id, reason: error.to_string() })?;
+        let recovered = watch_recovery(raft.clone());
         let view = watch_view(id, raft.clone(), common.stopped.clone());
-        Ok(Arc::new(Self { id, incarnation, raft, log, durable, node: common.node, applied, view }))
+        Ok(Arc::new(Self { id, incarnation, raft, log, durable, node: common.node, recovered, applied, view }))
     }
 
     /// Who leads now, as far as this replica knows.
     pub fn view(&self) -> View {
-        *self.view.borrow()
+        self.view.borrow().0
+    }
+
+    /// How long the present leader has led without a break.
+    pub fn leader_age(&self) -> Duration {
+        self.view.borrow().1.elapsed()
+    }
+
+    /// Whether everything is applied that this replica may have shown before it was opened: a leader's commit covered the
+    /// whole log once, and was applied.
+    pub fn is_recovered(&self) -> bool {
+        self.recovered.load(Ordering::Acquire)
     }
 
     /// Follows changes of leadership.
-    pub fn watch_view(&self) -> watch::Receiver<View> {
+    pub fn watch_view(&self) -> watch::Receiver<(View, Instant)> {
         self.view.clone()
     }
 
@@ -158,8 +173,20 @@ fn raft_config(id: GroupId, settings: &Settings) -> Result<openraft::Config, Nod
     config.validate().map_err(|error| NodeError::Refused(format!("settings of Raft: {error}")))
 }
 
+/// Turns true, for good, when the replica has caught up with what it knew before it was opened.
+fn watch_recovery(raft: Raft) -> Arc<AtomicBool> {
+    let recovered = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&recovered);
+    tokio::spawn(async move {
+        if raft.wait_for_recovery(None).await.is_ok() {
+            flag.store(true, Ordering::Release);
+        }
+    });
+    recovered
+}
+
 /// Copies Raft's metrics into a value that may be looked at without holding Raft up, and reports the end of Raft.
-fn watch_view(group: GroupId, raft: Raft, stopped: mpsc::UnboundedSender<Stopped>) -> watch::Receiver<View> {
+fn watch_view(group: GroupId, raft: Raft, stopped: mpsc::UnboundedSender<Stopped>) -> watch::Receiver<(View, Instant)> {
     let mut metrics = raft.server_metrics();
     let read = |metrics: &openraft::metrics::RaftServerMetrics<TypeConfig>| View {
         leader: metrics.current_leader,
@@ -167,13 +194,19 @@ fn watch_view(group: GroupId, raft: Raft, stopped: mpsc::UnboundedSender<Stopped
         role: metrics.state,
     };
     let first = read(&metrics.borrow_watched());
-    let (sender, receiver) = watch::channel(first);
+    let (sender, receiver) = watch::channel((first, Instant::now()));
     tokio::spawn(async move {
         while metrics.changed().await.is_ok() {
             let view = read(&metrics.borrow_watched());
-            sender.send_if_modified(|shown| std::mem::replace(shown, view) != view);
+            sender.send_if_modified(|(shown, since)| {
+                let same_leader = (shown.leader, shown.term) == (view.leader, view.term);
+                if !same_leader {
+                    *since = Instant::now();
+                }
+                std::mem::replace(shown, view) != view
+            });
         }
-        sender.send_replace(View { leader: None, term: 0, role: ServerState::Shutdown });
+        sender.send_replace((View { leader: None, term: 0, role: ServerState::Shutdown }, Instant::now()));
         let end = raft.metrics().borrow_watched().running_state.clone();
         let reason = match end {
             Err(openraft::errors::Fatal::StorageError(error)) => StopReason::Storage(error.to_string()),

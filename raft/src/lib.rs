@@ -1,3 +1,50 @@
-//! (being built)
+//! Tern's agreement: many Raft groups on one node. The only crate that knows openraft.
+//!
+//! A write, from the gateway: [`Node::write`] → `core` finds the leader (this node, or another one through `forward`) →
+//! `proposer` joins what waits into one entry → Raft → `log_store` → `log_writer`, one fsync for all groups → a majority
+//! has it → `state_machine` applies it to the shard and answers.
+//! A read: [`Node::barrier`] → `barrier` shares one confirmation of the leader among all who wait → the caller reads
+//! [`Node::replica`].
+//!
+//! Beside that, `replicas` keeps the open groups what the meta group (`meta`) says, `controller` changes the cluster while
+//! this node leads the meta group, and `sealing` moves memory to disk and purges the log.
+//!
+//! What this crate does not do: it never looks into a batch, keeps no samples, and knows no HTTP.
+//!
+//! Modules stand bottom-up: each imports only those above it.
 
 pub mod meta;
+pub mod settings;
+pub mod types;
+pub mod error;
+mod convert;
+mod record;
+mod log_writer;
+mod log_store;
+mod machine;
+mod snapshot;
+mod state_machine;
+mod peers;
+mod transfer;
+mod network;
+mod group;
+mod proposer;
+mod forward;
+mod barrier;
+mod identity;
+mod core;
+mod status;
+mod sealing;
+mod members;
+mod founding;
+mod replicas;
+mod controller;
+mod service;
+mod node;
+
+pub use error::{NodeError, ReadError, WriteError};
+pub use meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};
+pub use node::{Membership, Node, NodeConfig};
+pub use peers::PeerChannel;
+pub use settings::Settings;
+pub use types::{GroupId, META_GROUP, NodeId, ShardId, group_of, shard_of};

@@ -105,6 +105,11 @@ impl LogStore {
         self.shared.state.lock().appended_bytes
     }
 
+    /// Index of the last entry.
+    pub fn last_index(&self) -> Option<u64> {
+        self.shared.state.lock().last.map(|last| last.index())
+    }
+
     /// Whether this node ever took part in the group: it voted or holds a log.
     pub fn is_pristine(&self) -> bool {
         let state = self.shared.state.lock();

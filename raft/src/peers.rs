@@ -95,13 +95,12 @@ impl Peers {
     /// Learns or corrects addresses. Open connections to a node that moved are dropped.
     pub fn learn(&self, addresses: impl IntoIterator<Item = (NodeId, String)>) {
         let mut known = BTreeMap::clone(&self.addresses.load());
-        let before = known.len();
         let mut changed = false;
         for (node, address) in addresses {
             changed |= known.get(&node) != Some(&address);
             known.insert(node, address);
         }
-        if changed || known.len() != before {
+        if changed {
             self.addresses.store(Arc::new(known));
         }
     }

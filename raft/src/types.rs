@@ -8,23 +8,7 @@ use std::fmt;
 use bytes::Bytes;
 use storage::PartOutcome;
 
-/// A node of the cluster. Given out by the meta group's log and never used twice.
-pub type NodeId = u64;
-/// A Raft group: 0 is the meta group, shard `s` is `s + 1`.
-pub type GroupId = u64;
-
-/// The group that holds members, shard map and cluster-wide configuration.
-pub const META_GROUP: GroupId = 0;
-
-/// The group that replicates a shard.
-pub fn group_of(shard: storage::ShardId) -> GroupId {
-    GroupId::from(shard) + 1
-}
-
-/// The shard that a group replicates; none for the meta group.
-pub fn shard_of(group: GroupId) -> Option<storage::ShardId> {
-    group.checked_sub(1).and_then(|shard| storage::ShardId::try_from(shard).ok())
-}
+pub use crate::meta::{GroupId, META_GROUP, NodeId, ShardId, group_of, shard_of_group as shard_of};
 
 /// What a normal entry carries: a `batch::join` for a shard, an encoded command for the meta group.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,0 +1,289 @@
+//! What all parts of a running node share: its open groups and the ways to reach their leaders.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::raft::ReadPolicy;
+use parking_lot::RwLock;
+use proto::raft as wire;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::barrier::{Barriers, Ticket};
+use crate::error::{NodeError, ReadError, WriteError};
+use crate::forward::Forwarder;
+use crate::group::{Common, Group};
+use crate::meta::{MetaState, ShardMap};
+use crate::network::peer_client;
+use crate::peers::Lane;
+use crate::proposer::{Proposed, Proposers, Rejected};
+use crate::types::{GroupId, META_GROUP, NodeId, shard_of};
+
+/// The budget of bytes is counted in units of this size, because a semaphore counts in `u32`.
+const BUDGET_UNIT_BYTES: usize = 1024;
+/// A leader that does not confirm a read within this time is asked again.
+const READ_INDEX_ATTEMPT: Duration = Duration::from_millis(700);
+
+/// Shared by all tasks of a node.
+pub struct Core {
+    pub common: Common,
+    pub meta: watch::Receiver<Arc<MetaState>>,
+    pub shard_map: watch::Receiver<Arc<ShardMap>>,
+    pub closing: CancellationToken,
+    pub ready: AtomicBool,
+    proposers: Proposers,
+    forwarder: Forwarder,
+    barriers: Arc<Barriers>,
+    budget: Semaphore,
+    groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
+    /// Changes whenever a group is opened or closed.
+    opened: watch::Sender<u64>,
+}
+
+impl Core {
+    pub fn new(
+        common: Common,
+        meta: watch::Receiver<Arc<MetaState>>,
+        shard_map: watch::Receiver<Arc<ShardMap>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            proposers: Proposers::new(Arc::clone(&common.settings)),
+            forwarder: Forwarder::new(Arc::clone(&common.peers)),
+            barriers: Arc::default(),
+            budget: Semaphore::new(common.settings.in_flight_bytes_max / BUDGET_UNIT_BYTES),
+            groups: RwLock::default(),
+            opened: watch::Sender::new(0),
+            closing: CancellationToken::new(),
+            ready: AtomicBool::new(false),
+            meta,
+            shard_map,
+            common,
+        })
+    }
+
+    pub fn local(&self) -> NodeId {
+        self.common.node
+    }
+
+    pub fn state(&self) -> Arc<MetaState> {
+        Arc::clone(&self.meta.borrow())
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub fn group(&self, group: GroupId) -> Option<Arc<Group>> {
+        self.groups.read().get(&group).cloned()
+    }
+
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.groups.read().values().cloned().collect()
+    }
+
+    /// Opens a group; an open one with the same incarnation stays as it is.
+    pub async fn open(&self, id: GroupId, incarnation: u64) -> Result<Arc<Group>, NodeError> {
+        if let Some(group) = self.group(id)
+            && group.incarnation == incarnation
+        {
+            return Ok(group);
+        }
+        let group = Group::open(id, incarnation, &self.common).await?;
+        self.proposers.attach(Arc::clone(&group));
+        self.groups.write().insert(id, Arc::clone(&group));
+        self.opened.send_modify(|count| *count += 1);
+        Ok(group)
+    }
+
+    /// Stops a group. What it wrote to the log is durable on return.
+    pub async fn close(&self, id: GroupId) {
+        self.proposers.detach(id);
+        let group = self.groups.write().remove(&id);
+        self.opened.send_modify(|count| *count += 1);
+        if let Some(group) = group {
+            if let Err(error) = group.raft.shutdown().await {
+                tracing::warn!(group = id, %error, "close group");
+            }
+            let _ = self.common.writer.barrier().await;
+        }
+    }
+
+    /// Proposes on this node, without looking elsewhere.
+    pub async fn propose_here(&self, group: GroupId, payload: Bytes) -> Result<Proposed, Rejected> {
+        self.proposers.propose(group, payload).await
+    }
+
+    /// Proposes wherever the group's leader is, looking for it until the deadline.
+    pub async fn propose(&self, group: GroupId, payload: Bytes, deadline: Instant) -> Result<Proposed, WriteError> {
+        let units = payload.len().div_ceil(BUDGET_UNIT_BYTES).max(1);
+        let units = u32::try_from(units).map_err(|_| WriteError::Overloaded)?;
+        let budget = tokio::time::timeout_at(deadline, self.budget.acquire_many(units)).await;
+        let _budget = budget.map_err(|_| WriteError::Overloaded)?.map_err(|_| WriteError::ShuttingDown)?;
+        let mut hint = None;
+        let mut attempts = 0;
+        loop {
+            if self.closing.is_cancelled() {
+                return Err(WriteError::ShuttingDown);
+            }
+            let target = hint.take().or_else(|| self.leader_or_guess(group, attempts));
+            let attempt = self.attempt(group, payload.clone(), target, deadline);
+            match tokio::time::timeout_at(deadline, attempt).await {
+                Ok(Ok(proposed)) => return Ok(proposed),
+                Ok(Err(Rejected::NotLeader(Some(leader)))) if Some(leader) != target => {
+                    hint = Some(leader);
+                    attempts += 1;
+                    if attempts % 4 != 0 {
+                        continue;
+                    }
+                }
+                Ok(Err(_)) => attempts += 1,
+                Err(_) => return Err(self.too_late(group)),
+            }
+            self.wait_for_change(group, deadline).await;
+            if Instant::now() >= deadline {
+                return Err(self.too_late(group));
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        group: GroupId,
+        payload: Bytes,
+        target: Option<NodeId>,
+        deadline: Instant,
+    ) -> Result<Proposed, Rejected> {
+        let target = target.ok_or(Rejected::NotLeader(None))?;
+        if target == self.local() {
+            return self.propose_here(group, payload).await;
+        }
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        tokio::select! {
+            answer = self.forwarder.propose(target, group, payload, remaining) => answer,
+            () = self.leader_is_not(group, target) => Err(Rejected::Unknown),
+        }
+    }
+
+    /// The leader that the local replica knows; without one, a member of the group, another one each time.
+    fn leader_or_guess(&self, group: GroupId, attempt: usize) -> Option<NodeId> {
+        if let Some(local) = self.group(group) {
+            return local.view().leader;
+        }
+        let members: Vec<NodeId> = match shard_of(group) {
+            Some(shard) => self.shard_map.borrow().replicas(shard).to_vec(),
+            None => self.common.peers.addresses().keys().copied().collect(),
+        };
+        members.get(attempt % members.len().max(1)).copied()
+    }
+
+    /// Returns when the local replica knows of another leader. Never for a group without a local replica.
+    async fn leader_is_not(&self, group: GroupId, node: NodeId) {
+        match self.group(group) {
+            Some(local) => {
+                let mut view = local.watch_view();
+                let _ = view.wait_for(|(view, _)| view.leader.is_some_and(|leader| leader != node)).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for a change of leadership, but not for long.
+    async fn wait_for_change(&self, group: GroupId, deadline: Instant) {
+        let until = (Instant::now() + self.common.settings.retry_interval).min(deadline);
+        let change = async {
+            match self.group(group) {
+                Some(local) => local.watch_view().changed().await.is_ok(),
+                None => self.opened.subscribe().changed().await.is_ok(),
+            }
+        };
+        // A closed group's watch ends at once: that is no change to act upon.
+        if let Ok(false) = tokio::time::timeout_at(until, change).await {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
+    fn too_late(&self, group: GroupId) -> WriteError {
+        let what = name_of(group);
+        let known = shard_of(group).is_none_or(|shard| shard < self.shard_map.borrow().shard_count());
+        match self.group(group).map(|local| local.view().leader) {
+            _ if !known => WriteError::Unknown { what },
+            Some(None) => WriteError::NoQuorum { what },
+            Some(Some(_)) | None => WriteError::Timeout { what },
+        }
+    }
+
+    /// When it returns, the local replica has applied everything that was acknowledged before the call.
+    pub async fn barrier(self: &Arc<Self>, group: GroupId, deadline: Instant) -> Result<(), ReadError> {
+        let shard = shard_of(group).unwrap_or(u32::MAX);
+        let local = self.group(group).ok_or(ReadError::NoReplica { shard })?;
+        let index = match self.barriers.enter(group, deadline) {
+            Ticket::Wait(index) => index,
+            Ticket::Lead(index) => {
+                tokio::spawn(Arc::clone(self).run_barriers(group));
+                index
+            }
+        };
+        let index = match tokio::time::timeout_at(deadline, index).await {
+            Ok(Ok(index)) => index,
+            _ => return Err(ReadError::NoQuorum { shard }),
+        };
+        match tokio::time::timeout_at(deadline, local.wait_applied(index)).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ReadError::ShuttingDown),
+            Err(_) => Err(ReadError::Lagging { shard }),
+        }
+    }
+
+    async fn run_barriers(self: Arc<Self>, group: GroupId) {
+        while let Some(round) = self.barriers.next_round(group) {
+            let deadline = round.deadline();
+            loop {
+                if let Some(index) = self.confirm_leader(group).await {
+                    round.confirm(index);
+                    break;
+                }
+                if Instant::now() >= deadline || self.closing.is_cancelled() {
+                    break;
+                }
+                self.wait_for_change(group, deadline).await;
+            }
+        }
+    }
+
+    /// One attempt to have the leader confirm that it leads.
+    async fn confirm_leader(&self, group: GroupId) -> Option<u64> {
+        let local = self.group(group)?;
+        let leader = local.view().leader?;
+        if leader == self.local() {
+            return self.read_index(group).await;
+        }
+        let request = wire::ReadIndexRequest { group, deadline_ms: READ_INDEX_ATTEMPT.as_millis() as u32 };
+        let mut client = peer_client(&self.common.peers, leader, Lane::Control).ok()?;
+        let ask = async {
+            tokio::select! {
+                answer = client.read_index(request) => answer.ok(),
+                () = self.leader_is_not(group, leader) => None,
+            }
+        };
+        let answer = tokio::time::timeout(READ_INDEX_ATTEMPT, ask).await.ok()??.into_inner();
+        answer.confirmed.then_some(answer.index)
+    }
+
+    /// As the leader: confirms leadership with a majority and says up to where a reader must have applied.
+    pub async fn read_index(&self, group: GroupId) -> Option<u64> {
+        let local = self.group(group)?;
+        let linearizer = local.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
+        Some(linearizer.read_log_id().index())
+    }
+}
+
+fn name_of(group: GroupId) -> String {
+    match (group, shard_of(group)) {
+        (META_GROUP, _) | (_, None) => "the meta group".to_owned(),
+        (_, Some(shard)) => format!("shard {shard}"),
+    }
+}

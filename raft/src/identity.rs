@@ -1,0 +1,72 @@
+//! Who this data directory is, kept in the log instance under a group of its own.
+//!
+//! The identity is written before the node answers anybody. A node id with an empty directory where the cluster knows
+//! another one is a wiped disk: it may have voted and forgotten it, so it must not come back under the old id.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use bytes::Bytes;
+use prost::Message;
+use proto::raft as wire;
+use storage::LogDb;
+
+use crate::log_writer::LogWriter;
+use crate::types::{GroupId, NodeId};
+
+/// Facts about the node itself are filed under this group, which no Raft group uses.
+const NODE_FACTS: GroupId = GroupId::MAX;
+const KEY_IDENTITY: &str = "identity";
+const KEY_ADDRESSES: &str = "addresses";
+const KEY_FOUNDERS: &str = "founders";
+
+/// Whether the directory was used before this start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directory {
+    Fresh,
+    Used,
+}
+
+/// The identity on disk, if there is one.
+pub fn load(db: &LogDb) -> io::Result<Option<wire::Identity>> {
+    read(db, KEY_IDENTITY)
+}
+
+/// Writes the identity; durable on return.
+pub async fn save(writer: &LogWriter, identity: &wire::Identity) -> io::Result<()> {
+    write(writer, KEY_IDENTITY, identity).await
+}
+
+/// Addresses of the nodes as last known, to find them again when all start at once.
+pub fn load_addresses(db: &LogDb) -> io::Result<BTreeMap<NodeId, String>> {
+    let book: wire::AddressBook = read(db, KEY_ADDRESSES)?.unwrap_or_default();
+    Ok(book.nodes.into_iter().map(|node| (node.node_id, node.grpc_address)).collect())
+}
+
+pub async fn save_addresses(writer: &LogWriter, addresses: &BTreeMap<NodeId, String>) -> io::Result<()> {
+    let nodes = addresses.iter().map(|(&node_id, address)| wire::NodeAddress { node_id, grpc_address: address.clone() });
+    write(writer, KEY_ADDRESSES, &wire::AddressBook { nodes: nodes.collect() }).await
+}
+
+/// The directories that founded the cluster; only the node that founded it has them.
+pub fn load_founders(db: &LogDb) -> io::Result<Option<wire::Founders>> {
+    read(db, KEY_FOUNDERS)
+}
+
+pub async fn save_founders(writer: &LogWriter, founders: &wire::Founders) -> io::Result<()> {
+    write(writer, KEY_FOUNDERS, founders).await
+}
+
+/// The token under which a directory asks for a node id: asking again gives the same id.
+pub fn token(directory_id: u64) -> String {
+    format!("{directory_id:016x}")
+}
+
+fn read<M: Message + Default>(db: &LogDb, key: &str) -> io::Result<Option<M>> {
+    let bytes = db.get_meta(NODE_FACTS, key).map_err(io::Error::other)?;
+    bytes.map(|bytes| M::decode(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))).transpose()
+}
+
+async fn write(writer: &LogWriter, key: &'static str, message: &impl Message) -> io::Result<()> {
+    writer.put_meta(NODE_FACTS, key, Bytes::from(message.encode_to_vec())).await
+}

@@ -1,0 +1,403 @@
+//! A node of the cluster: everything of this crate that runs in one process.
+//!
+//! Start: identity → log writer → gRPC server → founding check → meta group → the groups held before → the tasks that
+//! keep all that going ([`Keeper`], [`Controller`], sealing).
+//! Shutdown: refuse new work → hand leadership over → stop the groups → stop the server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use proto::raft as wire;
+use proto::raft::admin_client::AdminClient;
+use proto::raft::admin_server::AdminServer;
+use proto::raft::raft_peer_server::RaftPeerServer;
+use storage::{Engine, LogDb, PartOutcome, Shard};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tonic::Status;
+use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+
+use crate::controller::Controller;
+use crate::core::Core;
+use crate::error::{NodeError, ReadError, WriteError};
+use crate::founding::Founding;
+use crate::group::Common;
+use crate::identity::{self, Directory};
+use crate::log_writer::LogWriter;
+use crate::meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};
+use crate::peers::{KEEPALIVE, Lane, MESSAGE_BYTES_MAX, PeerChannel, Peers, StampCheck, WINDOW_BYTES, endpoint};
+use crate::proposer::Proposed;
+use crate::replicas::{Announcement, Keeper};
+use crate::sealing;
+use crate::service::{AdminService, PeerService};
+use crate::settings::Settings;
+use crate::status;
+use crate::types::{META_GROUP, NodeId, ShardId, group_of};
+
+/// Format of the meta log's commands that this build reads and writes.
+const META_FORMAT: u32 = 1;
+const JOIN_INTERVAL: Duration = Duration::from_secs(1);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How a node takes part.
+#[derive(Debug, Clone)]
+pub enum Membership {
+    /// A founder, or a node alone: its id and the gRPC addresses of all founders (itself may be among them).
+    Founder { id: NodeId, peers: BTreeMap<NodeId, String> },
+    /// Comes to a cluster that exists: the gRPC addresses of some of its nodes. The id is given by the cluster.
+    Join { addresses: Vec<String> },
+}
+
+/// What a node must be told.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    pub membership: Membership,
+    /// Where to listen for gRPC.
+    pub listen: SocketAddr,
+    /// Where others reach this node.
+    pub grpc_address: String,
+    pub http_address: String,
+    pub settings: Settings,
+}
+
+/// A running node.
+pub struct Node {
+    core: Arc<Core>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Node {
+    /// Starts the node on the current tokio runtime and returns when its groups are open; [`Self::is_ready`] says when it
+    /// may serve. A new cluster is founded when all founders are there, so the first start of a founder waits for them.
+    ///
+    /// `routes` are served beside Raft on the same address.
+    pub async fn start(
+        config: NodeConfig,
+        engine: Arc<Engine>,
+        log_db: Arc<LogDb>,
+        routes: Routes,
+    ) -> Result<Arc<Self>, NodeError> {
+        refuse_shortened(&log_db)?;
+        let settings = Arc::new(config.settings.clone());
+        let writer = LogWriter::start(log_db, settings.log_batch_bytes_max, LogWriter::abort_on_fatal())
+            .map_err(|e| NodeError::storage("start log writer", e))?;
+        let (identity, directory) = establish_identity(&config, &writer).await?;
+        let peers = Arc::new(Peers::new(identity.node_id, &settings));
+        peers.set_cluster(&identity.cluster_id);
+        learn_peers(&peers, &config, &writer)?;
+
+        let (stopped, stopped_groups) = mpsc::unbounded_channel();
+        let (meta_sender, meta) = watch::channel(Arc::<MetaState>::default());
+        let shard_map = watch::Sender::new(Arc::new(ShardMap::of(&meta.borrow())));
+        let common = Common { node: identity.node_id, settings, peers, writer, engine, meta: meta_sender, stopped };
+        let core = Core::new(common, meta.clone(), shard_map.subscribe());
+        let node = Arc::new(Self { core, tasks: Mutex::default() });
+        node.spawn(follow_shard_map(meta, shard_map));
+        node.serve(&config, identity.directory_id, routes).await?;
+        node.open_groups(&config, &identity, directory, stopped_groups).await?;
+        Ok(node)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().spawn(task);
+    }
+
+    async fn serve(&self, config: &NodeConfig, directory_id: u64, routes: Routes) -> Result<(), NodeError> {
+        let core = Arc::clone(&self.core);
+        let peer = RaftPeerServer::new(PeerService { core: Arc::clone(&core), directory_id, founders: None })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let stamp = StampCheck::new(Arc::clone(&core.common.peers));
+        let admin = AdminServer::new(AdminService { core: Arc::clone(&core), format: META_FORMAT });
+        let routes = routes.add_service(InterceptedService::new(peer, stamp)).add_service(admin);
+        let listen = format!("listen on {}", config.listen);
+        let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|e| NodeError::network(listen, e))?;
+        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+        let server = Server::builder()
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(2 * WINDOW_BYTES)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .add_routes(routes);
+        let closing = core.closing.clone();
+        self.spawn(async move {
+            // Streams of peers never end by themselves: dropping the server closes their connections.
+            tokio::select! {
+                result = server.serve_with_incoming(incoming) => {
+                    if let Err(error) = result {
+                        tracing::error!(%error, "gRPC server ended");
+                    }
+                }
+                () = closing.cancelled() => {}
+            }
+        });
+        Ok(())
+    }
+
+    async fn open_groups(
+        &self,
+        config: &NodeConfig,
+        identity: &wire::Identity,
+        directory: Directory,
+        stopped: mpsc::UnboundedReceiver<crate::group::Stopped>,
+    ) -> Result<(), NodeError> {
+        let core = &self.core;
+        let founders = founders(config, identity.node_id);
+        let founding = Founding { founders: founders.clone(), directory_id: identity.directory_id };
+        if !founders.is_empty() {
+            founding.check_directory(core, directory).await?;
+        }
+        let meta = core.open(META_GROUP, 0).await?;
+        if !founders.is_empty() {
+            founding.start_meta_group(core, &meta).await?;
+        }
+        Keeper::open_known(core).await?;
+        let announcement = Announcement {
+            grpc: config.grpc_address.clone(),
+            http: config.http_address.clone(),
+            format: META_FORMAT,
+        };
+        let keeper = Keeper { core: Arc::clone(core), announcement, stopped, pristine_since: Default::default() };
+        let founders_written =
+            identity::load_founders(core.common.writer.db()).map_err(|e| NodeError::storage("load founders", e))?;
+        let controller = Controller {
+            core: Arc::clone(core),
+            founders,
+            founders_written,
+            sights: BTreeMap::new(),
+            balance_at: Instant::now(),
+        };
+        self.spawn(keeper.run());
+        self.spawn(controller.run());
+        self.spawn(sealing::run(Arc::clone(core)));
+        Ok(())
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.core.local()
+    }
+
+    /// Replicates a batch for a shard; the answer says what became of it. It is durable on a majority and applied on the
+    /// leader when this returns.
+    pub async fn write(&self, shard: ShardId, payload: Bytes, deadline: Instant) -> Result<PartOutcome, WriteError> {
+        match self.core.propose(group_of(shard), payload, deadline).await? {
+            Proposed::Written(outcome) => Ok(outcome),
+            Proposed::Meta(_) => Err(WriteError::Unknown { what: format!("shard {shard}") }),
+        }
+    }
+
+    /// Replicates a command of the meta group.
+    pub async fn meta_write(&self, command: &MetaCommand, deadline: Instant) -> Result<MetaAnswer, WriteError> {
+        let unreadable = || WriteError::Unknown { what: "the meta group's answer".into() };
+        match self.core.propose(META_GROUP, command.encode().into(), deadline).await? {
+            Proposed::Meta(bytes) => MetaAnswer::decode(&bytes).map_err(|_| unreadable()),
+            Proposed::Written(_) => Err(unreadable()),
+        }
+    }
+
+    /// When it returns, the local replica has applied everything that was acknowledged, anywhere, before the call.
+    pub async fn barrier(&self, shard: ShardId, deadline: Instant) -> Result<(), ReadError> {
+        self.core.barrier(group_of(shard), deadline).await
+    }
+
+    /// [`Self::barrier`] of several shards at once; the first failure counts.
+    pub async fn barrier_all(
+        &self,
+        shards: impl IntoIterator<Item = ShardId>,
+        deadline: Instant,
+    ) -> Result<(), ReadError> {
+        futures::future::try_join_all(shards.into_iter().map(|shard| self.barrier(shard, deadline))).await.map(drop)
+    }
+
+    /// The same for the meta group.
+    pub async fn meta_barrier(&self, deadline: Instant) -> Result<(), ReadError> {
+        self.core.barrier(META_GROUP, deadline).await
+    }
+
+    /// The local replica of a shard, if there is one.
+    pub fn replica(&self, shard: ShardId) -> Option<Arc<Shard>> {
+        self.core.group(group_of(shard))?;
+        self.core.common.engine.shard(shard)
+    }
+
+    pub fn shard_map(&self) -> Arc<ShardMap> {
+        Arc::clone(&self.core.shard_map.borrow())
+    }
+
+    pub fn watch_shard_map(&self) -> watch::Receiver<Arc<ShardMap>> {
+        self.core.shard_map.clone()
+    }
+
+    /// The meta group's state as this node knows it.
+    pub fn meta(&self) -> Arc<MetaState> {
+        self.core.state()
+    }
+
+    pub fn watch_meta(&self) -> watch::Receiver<Arc<MetaState>> {
+        self.core.meta.clone()
+    }
+
+    /// Whether this node leads the meta group, and so evaluates rules.
+    pub fn leads_meta(&self) -> bool {
+        self.core.group(META_GROUP).is_some_and(|meta| meta.leads())
+    }
+
+    /// Whether this node leads a shard.
+    pub fn leads(&self, shard: ShardId) -> bool {
+        self.core.group(group_of(shard)).is_some_and(|group| group.leads())
+    }
+
+    /// A connection to another node for services beside Raft.
+    pub fn channel(&self, node: NodeId) -> Result<PeerChannel, Status> {
+        self.core.common.peers.channel(node, Lane::Application)
+    }
+
+    /// This node and its groups, as of now.
+    pub fn status(&self) -> wire::NodeStatus {
+        status::node_status(&self.core)
+    }
+
+    /// Whether the node knows its place, holds the groups that it should hold, and each of them has a leader and has
+    /// caught up with what this node knew before it restarted.
+    pub fn is_ready(&self) -> bool {
+        self.core.is_ready()
+    }
+
+    /// Hands leadership over, stops all groups and the server. What was acknowledged is safe without this.
+    pub async fn shutdown(&self) {
+        self.core.ready.store(false, std::sync::atomic::Ordering::Release);
+        self.hand_over().await;
+        self.stop().await;
+    }
+
+    /// Stops at once, without handing leadership over.
+    pub async fn stop(&self) {
+        self.core.closing.cancel();
+        let groups = self.core.groups();
+        futures::future::join_all(groups.iter().map(|group| self.core.close(group.id))).await;
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn hand_over(&self) {
+        let led: Vec<_> = self.core.groups().into_iter().filter(|group| group.leads()).collect();
+        let transfers = led.iter().filter_map(|group| Some((group, heir(&status::group_status(group), self.id())?)));
+        let waits = transfers.map(|(group, heir)| async move {
+            if group.raft.trigger().transfer_leader(heir).await.is_ok() {
+                let mut view = group.watch_view();
+                let moved = view.wait_for(|(view, _)| view.leader.is_some_and(|leader| leader != self.id()));
+                let _ = tokio::time::timeout(self.core.common.settings.hand_over_timeout, moved).await;
+            }
+        });
+        futures::future::join_all(waits).await;
+    }
+}
+
+/// The voter that has most of the log.
+fn heir(group: &wire::GroupStatus, local: NodeId) -> Option<NodeId> {
+    let others = group.lags.iter().filter(|lag| lag.node_id != local && group.voters.contains(&lag.node_id));
+    others.min_by_key(|lag| lag.entries).map(|lag| lag.node_id)
+}
+
+/// A log that is shorter than what was synced has forgotten what this node promised: it must not vote.
+fn refuse_shortened(log_db: &LogDb) -> Result<(), NodeError> {
+    let shortened = log_db.check_high_water().map_err(|e| NodeError::storage("check log", e))?;
+    match shortened.first() {
+        None => Ok(()),
+        Some(first) => Err(NodeError::Refused(format!(
+            "the log lost entries that were synced ({first:?}): wipe this node and join under a new id"
+        ))),
+    }
+}
+
+async fn establish_identity(config: &NodeConfig, writer: &LogWriter) -> Result<(wire::Identity, Directory), NodeError> {
+    let found = identity::load(writer.db()).map_err(|e| NodeError::storage("load identity", e))?;
+    let directory = if found.is_some() { Directory::Used } else { Directory::Fresh };
+    let mut identity = match found {
+        Some(identity) => identity,
+        None => wire::Identity { node_id: 0, directory_id: rand::random(), cluster_id: String::new() },
+    };
+    let save = async |identity: &wire::Identity| {
+        identity::save(writer, identity).await.map_err(|e| NodeError::storage("save identity", e))
+    };
+    match &config.membership {
+        Membership::Founder { id, .. } if identity.node_id == 0 => identity.node_id = *id,
+        Membership::Founder { id, .. } if identity.node_id != *id => {
+            let (found, expected) = (format!("node {}", identity.node_id), format!("node {id}"));
+            return Err(NodeError::ForeignDirectory { found, expected });
+        }
+        Membership::Join { addresses } if identity.node_id == 0 => {
+            // Before asking: the token must be the same when the answer is lost and the process starts again.
+            save(&identity).await?;
+            let answer = join(config, addresses, identity.directory_id).await?;
+            identity.node_id = answer.node_id;
+            identity.cluster_id = answer.cluster_id;
+            let nodes = answer.nodes.into_iter().map(|node| (node.node_id, node.grpc_address)).collect();
+            identity::save_addresses(writer, &nodes).await.map_err(|e| NodeError::storage("save addresses", e))?;
+        }
+        Membership::Founder { .. } | Membership::Join { .. } => return Ok((identity, directory)),
+    }
+    save(&identity).await?;
+    Ok((identity, directory))
+}
+
+/// Asks the cluster for a node id, one node after the other, until one answers or refuses.
+async fn join(config: &NodeConfig, addresses: &[String], directory_id: u64) -> Result<wire::JoinAnswer, NodeError> {
+    let request = wire::JoinRequest {
+        grpc_address: config.grpc_address.clone(),
+        http_address: config.http_address.clone(),
+        directory_id,
+    };
+    loop {
+        for address in addresses {
+            let endpoint = endpoint(address, config.settings.connect_timeout).map_err(|e| NodeError::network("join", e))?;
+            let mut admin = AdminClient::new(endpoint.connect_lazy());
+            match tokio::time::timeout(JOIN_TIMEOUT, admin.join(request.clone())).await {
+                Ok(Ok(answer)) => return Ok(answer.into_inner()),
+                Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => {
+                    return Err(NodeError::Refused(status.message().to_owned()));
+                }
+                Ok(Err(status)) => tracing::warn!(address, %status, "join the cluster"),
+                Err(_) => tracing::warn!(address, "no answer; join the cluster"),
+            }
+        }
+        tokio::time::sleep(JOIN_INTERVAL).await;
+    }
+}
+
+fn learn_peers(peers: &Peers, config: &NodeConfig, writer: &LogWriter) -> Result<(), NodeError> {
+    if let Membership::Founder { peers: founders, .. } = &config.membership {
+        peers.learn(founders.clone());
+    }
+    // What was learnt later is newer than the configuration.
+    let known = identity::load_addresses(writer.db()).map_err(|e| NodeError::storage("load addresses", e))?;
+    peers.learn(known);
+    peers.learn([(peers.local(), config.grpc_address.clone())]);
+    Ok(())
+}
+
+/// All founders; none for a node that joined.
+fn founders(config: &NodeConfig, local: NodeId) -> BTreeSet<NodeId> {
+    match &config.membership {
+        Membership::Founder { peers, .. } => peers.keys().copied().chain([local]).collect(),
+        Membership::Join { .. } => BTreeSet::new(),
+    }
+}
+
+async fn follow_shard_map(mut meta: watch::Receiver<Arc<MetaState>>, shard_map: watch::Sender<Arc<ShardMap>>) {
+    loop {
+        let map = ShardMap::of(&meta.borrow_and_update());
+        shard_map.send_replace(Arc::new(map));
+        if meta.changed().await.is_err() {
+            return;
+        }
+    }
+}

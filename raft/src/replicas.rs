@@ -1,0 +1,200 @@
+//! Keeping the open groups of this node what the meta group's state says they should be, and opening anew what died.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::core::Core;
+use crate::error::NodeError;
+use crate::founding::initialize;
+use crate::group::{StopReason, Stopped};
+use crate::identity;
+use crate::meta::{MetaCommand, MetaState, Placement};
+use crate::types::{GroupId, META_GROUP, NodeId, shard_of};
+
+/// A new group is started by its first replica; the others wait this long for it before they do the same.
+const INITIALIZE_PATIENCE: Duration = Duration::from_secs(3);
+/// A group that keeps dying is opened anew not more often than this.
+const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a node waits for the meta group to answer when it announces itself.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What this node tells the cluster about itself.
+pub struct Announcement {
+    pub grpc: String,
+    pub http: String,
+    pub format: u32,
+}
+
+/// Follows the meta group's state until the node closes.
+pub struct Keeper {
+    pub core: Arc<Core>,
+    pub announcement: Announcement,
+    pub stopped: mpsc::UnboundedReceiver<Stopped>,
+    /// When a pristine group was first seen.
+    pub pristine_since: HashMap<GroupId, Instant>,
+}
+
+impl Keeper {
+    /// Opens, before anything else, what this node held when it stopped.
+    pub async fn open_known(core: &Core) -> Result<(), NodeError> {
+        let wanted = core.state().groups_of(core.local());
+        let shards = wanted.into_iter().filter(|(group, _)| *group != META_GROUP);
+        futures::future::try_join_all(shards.map(|(group, incarnation)| core.open(group, incarnation))).await?;
+        Ok(())
+    }
+
+    pub async fn run(mut self) {
+        let mut meta = self.core.meta.clone();
+        loop {
+            if let Err(error) = self.keep().await {
+                tracing::warn!(%error, "keep replicas");
+            }
+            let interval = self.core.common.settings.reconcile_interval;
+            tokio::select! {
+                () = self.core.closing.cancelled() => return,
+                _ = meta.changed() => {}
+                () = tokio::time::sleep(interval) => {}
+                Some(stopped) = self.stopped.recv() => self.revive(stopped).await,
+            }
+        }
+    }
+
+    async fn keep(&mut self) -> Result<(), NodeError> {
+        let state = self.core.state();
+        if !state.is_bootstrapped() {
+            return Ok(());
+        }
+        self.learn_addresses(&state).await;
+        let wanted = state.groups_of(self.core.local());
+        for (&group, &incarnation) in wanted.iter().filter(|(group, _)| **group != META_GROUP) {
+            let open = self.core.open(group, incarnation).await?;
+            if open.log.is_pristine() {
+                self.start_group(&state, group).await?;
+            } else {
+                self.pristine_since.remove(&group);
+            }
+        }
+        if self.meta_is_current() {
+            self.close_unwanted(&wanted).await?;
+            self.announce(&state).await;
+        }
+        let ready = self.meta_is_current() && wanted.keys().all(|&group| self.is_served(group));
+        if ready && !self.core.ready.swap(true, Ordering::AcqRel) {
+            tracing::info!(node = self.core.local(), groups = wanted.len(), "ready");
+        }
+        Ok(())
+    }
+
+    async fn learn_addresses(&self, state: &MetaState) {
+        let peers = &self.core.common.peers;
+        peers.set_cluster(&state.cluster_id);
+        let before = peers.addresses();
+        let local = self.core.local();
+        let living = state.members.values().filter(|member| !member.is_removed() && member.id != local);
+        peers.learn(living.filter(|member| !member.grpc.is_empty()).map(|member| (member.id, member.grpc.clone())));
+        let after = peers.addresses();
+        if before != after
+            && let Err(error) = identity::save_addresses(&self.core.common.writer, &after).await
+        {
+            tracing::warn!(%error, "save addresses");
+        }
+    }
+
+    /// Starts a group that nobody has started yet. Only those that the group was founded with may: a replica that comes
+    /// later is brought in by the group's leader.
+    async fn start_group(&mut self, state: &MetaState, group: GroupId) -> Result<(), NodeError> {
+        let Some(placement) = state.placement(group).filter(|placement| is_founding(placement)) else { return Ok(()) };
+        if !placement.replicas.contains(&self.core.local()) {
+            return Ok(());
+        }
+        let since = *self.pristine_since.entry(group).or_insert_with(Instant::now);
+        if first_replica(placement, group) != Some(self.core.local()) && since.elapsed() < INITIALIZE_PATIENCE {
+            return Ok(());
+        }
+        let Some(open) = self.core.group(group) else { return Ok(()) };
+        initialize(&open, &placement.replicas).await
+    }
+
+    /// The local state is not older than what this node acted upon before it restarted.
+    fn meta_is_current(&self) -> bool {
+        self.is_served(META_GROUP)
+    }
+
+    /// The group has a leader, and this replica has applied all that its log held when it was opened.
+    fn is_served(&self, group: GroupId) -> bool {
+        self.core.group(group).is_some_and(|group| group.view().leader.is_some() && group.is_recovered())
+    }
+
+    async fn close_unwanted(&self, wanted: &BTreeMap<GroupId, u64>) -> Result<(), NodeError> {
+        for group in self.core.groups() {
+            let Some(shard) = shard_of(group.id) else { continue };
+            if wanted.contains_key(&group.id) {
+                continue;
+            }
+            tracing::info!(shard, "this node no longer holds the shard; its data is removed");
+            self.core.close(group.id).await;
+            // The log first: without it, what is left of the data is never looked at.
+            let writer = &self.core.common.writer;
+            writer.drop_group(group.id).await.map_err(|e| NodeError::storage("drop log", e))?;
+            let engine = Arc::clone(&self.core.common.engine);
+            let dropped = tokio::task::spawn_blocking(move || engine.drop_shard(shard)).await;
+            dropped.map_err(|e| NodeError::storage("drop shard", e))?.map_err(|e| NodeError::storage("drop shard", e))?;
+        }
+        Ok(())
+    }
+
+    /// Says where this node can be reached now, if the cluster thinks otherwise.
+    async fn announce(&self, state: &MetaState) {
+        let local = self.core.local();
+        let Announcement { grpc, http, format } = &self.announcement;
+        let known = state.member(local).is_some_and(|member| {
+            member.is_removed() || (&member.grpc, &member.http, &member.format) == (grpc, http, format)
+        });
+        if known || state.member(local).is_none() {
+            return;
+        }
+        let command = MetaCommand::Announce { node: local, grpc: grpc.clone(), http: http.clone(), format: *format };
+        let deadline = Instant::now() + ANNOUNCE_TIMEOUT;
+        if let Err(error) = self.core.propose(META_GROUP, command.encode().into(), deadline).await {
+            tracing::debug!(%error, "announce this node");
+        }
+    }
+
+    /// A group's Raft ended by itself. With a broken disk nothing this node says can be trusted: it ends. After a panic the
+    /// group is read from the disk again.
+    async fn revive(&self, stopped: Stopped) {
+        let group = stopped.group;
+        match stopped.reason {
+            StopReason::Storage(reason) => {
+                tracing::error!(group, reason, "storage failed; the process ends");
+                std::process::abort();
+            }
+            StopReason::Panic => {
+                let Some(dead) = self.core.group(group) else { return };
+                tracing::error!(group, "Raft of the group panicked; opening it again");
+                self.core.close(group).await;
+                tokio::time::sleep(REOPEN_INTERVAL).await;
+                if let Err(error) = self.core.open(group, dead.incarnation).await {
+                    tracing::error!(group, %error, "open group again; the process ends");
+                    std::process::abort();
+                }
+            }
+        }
+    }
+}
+
+/// The placement has never changed.
+fn is_founding(placement: &Placement) -> bool {
+    placement.moving.is_none() && placement.learners.is_empty()
+}
+
+/// The replica that starts the group, spread over the nodes, and so its first leader.
+fn first_replica(placement: &Placement, group: GroupId) -> Option<NodeId> {
+    let count = placement.replicas.len().max(1);
+    placement.replicas.iter().nth(group as usize % count).copied()
+}

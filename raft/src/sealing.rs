@@ -1,0 +1,117 @@
+//! When a replica's memory goes to disk, and when its log is no longer needed.
+//!
+//! One task of the node looks at all groups now and then and seals them one after the other, so that one node never
+//! writes two images at once. The log is purged behind an image, but not right behind it: a follower that was away for a
+//! while should find its place in the log and not need a snapshot.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::core::Core;
+use crate::group::Group;
+use crate::settings::Settings;
+use crate::types::{GroupId, META_GROUP, shard_of};
+
+/// A seal that takes longer is looked at again later; it goes on meanwhile.
+const SEAL_PATIENCE: Duration = Duration::from_secs(300);
+
+/// What is remembered of a group between looks.
+struct History {
+    sealed_at: Instant,
+    /// Bytes the log had taken in at the last seal.
+    sealed_bytes: u64,
+    /// Images made, oldest first, whose log is still there: their last entry, and bytes the log had taken in by then.
+    images: VecDeque<(u64, u64)>,
+}
+
+/// Runs until the node closes.
+pub async fn run(core: Arc<Core>) {
+    let mut histories: HashMap<GroupId, History> = HashMap::new();
+    let interval = core.common.settings.seal_check_interval;
+    while core.closing.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
+        for group in core.groups() {
+            let history = histories.entry(group.id).or_insert_with(|| History {
+                sealed_at: Instant::now(),
+                sealed_bytes: group.log.appended_bytes(),
+                images: VecDeque::new(),
+            });
+            // A group that was opened anew counts its bytes from nothing.
+            history.sealed_bytes = history.sealed_bytes.min(group.log.appended_bytes());
+            if is_due(&core, &group, history) {
+                seal(&core, &group, history).await;
+            }
+        }
+        histories.retain(|id, _| core.group(*id).is_some());
+    }
+}
+
+fn is_due(core: &Core, group: &Group, history: &History) -> bool {
+    let settings: &Settings = &core.common.settings;
+    let (applied, durable) = (group.applied(), group.durable.index());
+    if applied <= durable {
+        return false;
+    }
+    let entries = applied.unwrap_or(0) - durable.unwrap_or(0);
+    let log_bytes = group.log.appended_bytes() - history.sealed_bytes;
+    if history.sealed_at.elapsed() >= settings.seal_interval || log_bytes >= settings.seal_log_bytes {
+        return true;
+    }
+    match shard_of(group.id).and_then(|shard| core.common.engine.shard(shard)) {
+        Some(shard) => shard.head_samples() >= settings.seal_samples || shard.head_bytes() >= settings.seal_bytes,
+        None => group.id == META_GROUP && entries >= settings.meta_seal_entries,
+    }
+}
+
+async fn seal(core: &Core, group: &Group, history: &mut History) {
+    let appended = group.log.appended_bytes();
+    let target = group.applied();
+    let begun = Instant::now();
+    if let Err(error) = group.raft.trigger().snapshot().await {
+        tracing::debug!(group = group.id, %error, "seal");
+        return;
+    }
+    let sealed = group
+        .raft
+        .wait(Some(SEAL_PATIENCE))
+        .metrics(|metrics| metrics.snapshot.map(|id| id.index()) >= target, "sealed")
+        .await;
+    let Some(upto) = sealed.ok().and_then(|metrics| metrics.snapshot).map(|id| id.index()) else {
+        tracing::warn!(group = group.id, "sealing takes longer than expected");
+        return;
+    };
+    tracing::info!(group = group.id, upto, took_ms = begun.elapsed().as_millis() as u64, "sealed");
+    *history = History {
+        sealed_at: Instant::now(),
+        sealed_bytes: appended,
+        images: std::mem::take(&mut history.images),
+    };
+    history.images.push_back((upto, appended));
+    purge(core, group, history).await;
+}
+
+/// Purges behind the newest image that leaves enough log for followers that lag.
+async fn purge(core: &Core, group: &Group, history: &mut History) {
+    let appended = group.log.appended_bytes();
+    let retain = core.common.settings.log_retain_bytes;
+    let mut upto = None;
+    while let Some((index, bytes)) = history.images.front()
+        && appended.saturating_sub(*bytes) >= retain
+    {
+        upto = Some(*index);
+        history.images.pop_front();
+    }
+    let Some(upto) = upto else { return };
+    if let Err(error) = group.raft.trigger().purge_log(upto).await {
+        tracing::debug!(group = group.id, %error, "purge log");
+        return;
+    }
+    let db = Arc::clone(core.common.writer.db());
+    match tokio::task::spawn_blocking(move || db.reclaim()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "reclaim log space"),
+        Err(error) => tracing::warn!(%error, "reclaim log space"),
+    }
+}

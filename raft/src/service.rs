@@ -1,0 +1,280 @@
+//! The gRPC services of a node: Raft for its peers, commands for operators.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use proto::raft as wire;
+use proto::raft::admin_server::Admin;
+use proto::raft::raft_peer_server::RaftPeer;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::core::Core;
+use crate::founding;
+use crate::group::Group;
+use crate::meta::{MetaAnswer, MetaCommand};
+use crate::proposer::{Proposed, Rejected};
+use crate::snapshot::Snapshot;
+use crate::transfer::{self, Head};
+use crate::types::{GroupId, META_GROUP, TypeConfig};
+use crate::{controller, convert, forward, identity, members, status};
+
+/// Answers of one forwarding stream that wait to be sent.
+const ANSWERS_MAX: usize = 4096;
+/// An operator's command may wait for a leader this long.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Answer<T> = Result<Response<T>, Status>;
+type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What peers may ask.
+pub struct PeerService {
+    pub core: Arc<Core>,
+    pub directory_id: u64,
+    /// On the node that founded the cluster: the directories that took part.
+    pub founders: Option<wire::Founders>,
+}
+
+/// What operators may ask.
+pub struct AdminService {
+    pub core: Arc<Core>,
+    /// Format of the meta log's commands that this build reads.
+    pub format: u32,
+}
+
+fn group(core: &Core, id: GroupId) -> Result<Arc<Group>, Status> {
+    core.group(id).ok_or_else(|| Status::not_found(format!("node {} does not hold group {id}", core.local())))
+}
+
+fn invalid(reason: convert::Refusal) -> Status {
+    Status::invalid_argument(reason)
+}
+
+/// Raft of the group has stopped.
+fn stopped(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+#[tonic::async_trait]
+impl RaftPeer for PeerService {
+    async fn hello(&self, request: Request<wire::HelloRequest>) -> Answer<wire::HelloAnswer> {
+        let hello = request.into_inner();
+        let mut answer = wire::HelloAnswer {
+            node_id: self.core.local(),
+            directory_id: self.directory_id,
+            initialized: founding::is_initialized(&self.core),
+            cluster_id: self.core.common.peers.cluster().to_string(),
+            ..Default::default()
+        };
+        let founders = match &self.founders {
+            Some(founders) => Some(founders.clone()),
+            None => identity::load_founders(self.core.common.writer.db()).map_err(stopped)?,
+        };
+        answer.set_verdict(founding::verdict(&self.core, founders.as_ref(), hello.node_id, hello.directory_id));
+        Ok(Response::new(answer))
+    }
+
+    type AppendStream = AnswerStream<wire::AppendAnswer>;
+
+    async fn append(&self, request: Request<Streaming<wire::AppendRequest>>) -> Answer<Self::AppendStream> {
+        let core = Arc::clone(&self.core);
+        let requests = request.into_inner();
+        // The answer begins before the first request is there: the caller waits for it before it sends.
+        let answers = async_stream::try_stream! {
+            let mut requests = requests;
+            let Some(first) = requests.next().await else { return };
+            let first = first?;
+            let raft = group(&core, first.group)?.raft.clone();
+            let (requests, refused) = checked(first, requests);
+            let mut answers = Box::pin(raft.stream_append(requests));
+            while let Some(answer) = answers.next().await {
+                yield convert::append_answer_to_proto(answer.map_err(stopped)?);
+            }
+            if let Ok(reason) = refused.await {
+                Err(invalid(reason))?;
+            }
+        };
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn heartbeat(&self, request: Request<wire::AppendRequest>) -> Answer<wire::AppendAnswer> {
+        let request = request.into_inner();
+        let raft = group(&self.core, request.group)?.raft.clone();
+        let request = convert::append_from_proto(request).map_err(invalid)?;
+        let (previous, last) = (request.prev_log_id, request.prev_log_id);
+        let answer = raft.append_entries(request).await.map_err(stopped)?;
+        Ok(Response::new(convert::append_answer_to_proto(answer.into_stream_result(previous, last))))
+    }
+
+    async fn request_vote(&self, request: Request<wire::VoteRequest>) -> Answer<wire::VoteAnswer> {
+        let request = request.into_inner();
+        let raft = group(&self.core, request.group)?.raft.clone();
+        let pre_vote = request.pre_vote;
+        let request = convert::vote_request_from_proto(request).map_err(invalid)?;
+        let answer = match pre_vote {
+            true => raft.pre_vote(request).await,
+            false => raft.vote(request).await,
+        };
+        Ok(Response::new(convert::vote_answer_to_proto(&answer.map_err(stopped)?)))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<wire::TransferLeaderRequest>,
+    ) -> Answer<wire::TransferLeaderAnswer> {
+        let request = request.into_inner();
+        let raft = group(&self.core, request.group)?.raft.clone();
+        let request = convert::transfer_from_proto(request).map_err(invalid)?;
+        let answer = raft.handle_transfer_leader(request).await.map_err(stopped)?;
+        Ok(Response::new(convert::transfer_answer_to_proto(answer)))
+    }
+
+    async fn snapshot(&self, request: Request<Streaming<wire::SnapshotFrame>>) -> Answer<wire::SnapshotAnswer> {
+        let mut frames = request.into_inner();
+        let first = frames.message().await?.and_then(|frame| frame.head);
+        let head = first.ok_or_else(|| Status::invalid_argument("a snapshot without a head"))?;
+        let head = Head::parse(head).map_err(invalid)?;
+        let raft = group(&self.core, head.group)?.raft.clone();
+        let begun = Instant::now();
+        let data = transfer::receive(&head, &self.core.common.engine, frames).await.map_err(stopped)?;
+        let snapshot = Snapshot { meta: head.meta, snapshot: data };
+        let answer = raft.install_full_snapshot(head.vote, snapshot).await.map_err(stopped)?;
+        tracing::info!(group = head.group, took_ms = begun.elapsed().as_millis() as u64, "snapshot received");
+        Ok(Response::new(wire::SnapshotAnswer { vote: Some(convert::vote_to_proto(&answer.vote)) }))
+    }
+
+    type ProposeStream = AnswerStream<wire::ProposeAnswer>;
+
+    async fn propose(&self, request: Request<Streaming<wire::ProposeRequest>>) -> Answer<Self::ProposeStream> {
+        let mut requests = request.into_inner();
+        let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
+        let core = Arc::clone(&self.core);
+        tokio::spawn(async move {
+            while let Ok(Some(request)) = requests.message().await {
+                let (core, answers) = (Arc::clone(&core), answers.clone());
+                tokio::spawn(async move {
+                    let limit = Duration::from_millis(request.deadline_ms.into());
+                    let proposing = core.propose_here(request.group, request.payload);
+                    let result = tokio::time::timeout(limit, proposing).await.unwrap_or(Err(Rejected::Unknown));
+                    let _ = answers.send(Ok(forward::answer_to_proto(request.id, result))).await;
+                });
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    }
+
+    async fn read_index(&self, request: Request<wire::ReadIndexRequest>) -> Answer<wire::ReadIndexAnswer> {
+        let request = request.into_inner();
+        let local = group(&self.core, request.group)?;
+        let limit = Duration::from_millis(request.deadline_ms.into());
+        let index = tokio::time::timeout(limit, self.core.read_index(request.group)).await.ok().flatten();
+        let leader = local.view().leader;
+        let answer = wire::ReadIndexAnswer { confirmed: index.is_some(), index: index.unwrap_or(0), leader };
+        Ok(Response::new(answer))
+    }
+
+    async fn change_group(&self, request: Request<wire::ChangeGroupRequest>) -> Answer<wire::ChangeGroupAnswer> {
+        Ok(Response::new(members::change(&self.core, request.into_inner()).await))
+    }
+
+    async fn peer_status(&self, _request: Request<wire::StatusRequest>) -> Answer<wire::NodeStatus> {
+        Ok(Response::new(status::node_status(&self.core)))
+    }
+}
+
+type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
+
+/// The requests of a stream for one group as Raft wants them; the stream ends at the first that is none, and the reason is
+/// told.
+fn checked(
+    first: wire::AppendRequest,
+    rest: Streaming<wire::AppendRequest>,
+) -> (impl Stream<Item = AppendRequest> + Send + 'static, tokio::sync::oneshot::Receiver<String>) {
+    let (refuse, refused) = tokio::sync::oneshot::channel();
+    let group = first.group;
+    let requests = async_stream::stream! {
+        let mut requests = Box::pin(futures::stream::iter([Ok(first)]).chain(rest));
+        while let Some(Ok(request)) = requests.next().await {
+            let request = match request.group == group {
+                true => convert::append_from_proto(request),
+                false => Err("another group on the same stream".to_owned()),
+            };
+            match request {
+                Ok(request) => yield request,
+                Err(reason) => {
+                    let _ = refuse.send(reason);
+                    return;
+                }
+            }
+        }
+    };
+    (requests, refused)
+}
+
+impl AdminService {
+    async fn command(&self, command: MetaCommand) -> Result<MetaAnswer, Status> {
+        let deadline = Instant::now() + ADMIN_TIMEOUT;
+        let proposed = self.core.propose(META_GROUP, command.encode().into(), deadline).await.map_err(stopped)?;
+        let Proposed::Meta(bytes) = proposed else { return Err(Status::internal("a shard answered for the meta group")) };
+        match MetaAnswer::decode(&bytes).map_err(|error| Status::internal(error.to_string()))? {
+            MetaAnswer::Refused { reason } => Err(Status::failed_precondition(reason)),
+            answer => Ok(answer),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn join(&self, request: Request<wire::JoinRequest>) -> Answer<wire::JoinAnswer> {
+        let request = request.into_inner();
+        let token = identity::token(request.directory_id);
+        let (grpc, http) = (request.grpc_address, request.http_address);
+        let answer = self.command(MetaCommand::Admit { token, grpc, http, format: self.format }).await?;
+        let MetaAnswer::Admitted { node } = answer else {
+            return Err(Status::internal(format!("the meta group answered {answer:?}")));
+        };
+        let state = self.core.state();
+        let living = state.members.values().filter(|member| !member.is_removed());
+        Ok(Response::new(wire::JoinAnswer {
+            node_id: node,
+            cluster_id: state.cluster_id.clone(),
+            nodes: living
+                .map(|member| wire::NodeAddress { node_id: member.id, grpc_address: member.grpc.clone() })
+                .collect(),
+        }))
+    }
+
+    async fn remove_node(&self, request: Request<wire::RemoveNodeRequest>) -> Answer<wire::RemoveNodeAnswer> {
+        let node = request.into_inner().node_id;
+        self.command(MetaCommand::Drain { node, replacement: None }).await?;
+        Ok(Response::new(wire::RemoveNodeAnswer {}))
+    }
+
+    async fn replace_node(&self, request: Request<wire::ReplaceNodeRequest>) -> Answer<wire::ReplaceNodeAnswer> {
+        let wire::ReplaceNodeRequest { old_node_id: node, new_node_id } = request.into_inner();
+        self.command(MetaCommand::Drain { node, replacement: Some(new_node_id) }).await?;
+        Ok(Response::new(wire::ReplaceNodeAnswer {}))
+    }
+
+    async fn transfer_group(&self, request: Request<wire::TransferGroupRequest>) -> Answer<wire::TransferGroupAnswer> {
+        let wire::TransferGroupRequest { group: id, to } = request.into_inner();
+        let leader = group(&self.core, id)?.view().leader;
+        let leader = leader.ok_or_else(|| Status::unavailable(format!("group {id} has no leader")))?;
+        let mut change = wire::ChangeGroupRequest { group: id, node_id: to, ..Default::default() };
+        change.set_change(wire::change_group_request::Change::TransferLeader);
+        let answer = controller::change_group(&self.core, leader, change).await?;
+        match answer.done {
+            true => Ok(Response::new(wire::TransferGroupAnswer {})),
+            false => Err(Status::failed_precondition(answer.problem)),
+        }
+    }
+
+    async fn status(&self, _request: Request<wire::StatusRequest>) -> Answer<wire::NodeStatus> {
+        Ok(Response::new(status::node_status(&self.core)))
+    }
+}
+
