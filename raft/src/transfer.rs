@@ -62,10 +62,12 @@ fn read_frames(data: SnapshotData, mut push: impl FnMut(Bytes) -> bool) {
     match data {
         SnapshotData::LocalShard { shard, .. } => {
             for frame in shard.export() {
-                match frame {
-                    Ok(frame) if push(Bytes::from(frame)) => {}
-                    Ok(_) => return,
+                let frame = match frame {
+                    Ok(frame) => frame,
                     Err(error) => return tracing::error!(%error, "read snapshot"),
+                };
+                if !push(Bytes::from(frame)) {
+                    return;
                 }
             }
         }
