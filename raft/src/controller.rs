@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::core::Core;
 use crate::founding;
 use crate::meta::observed::{GroupView, Health, Observed};
-use crate::meta::plan::{Action, next_actions};
+use crate::meta::plan::{Action, necessary_actions, next_actions};
 use crate::meta::{MetaCommand, MetaState};
 use crate::network::peer_client;
 use crate::peers::Lane;
@@ -24,7 +24,7 @@ const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(1);
 const DEED_TIMEOUT: Duration = Duration::from_secs(10);
 /// A node that has answered without a gap for so long is live,
-const LIVE_AFTER: Duration = Duration::from_secs(2);
+const LIVE_AFTER: Duration = Duration::from_secs(5);
 /// and one that was silent for so long is down: its replicas move elsewhere.
 const DOWN_AFTER: Duration = Duration::from_secs(60);
 
@@ -35,8 +35,8 @@ pub struct Controller {
     pub founders: BTreeSet<NodeId>,
     pub founders_written: Option<wire::Founders>,
     pub sights: BTreeMap<NodeId, Sight>,
-    /// When group leaders were first seen, as (leader, since).
-    pub balance_at: Instant,
+    /// When leadership was last looked at for balance.
+    pub balanced_at: Instant,
 }
 
 /// When a node answered.
@@ -59,6 +59,10 @@ impl Controller {
 
     /// One round as the leader.
     async fn lead(&mut self) {
+        // A fresh leader may not have applied what its log holds, and a deposed one does not know that it is.
+        if self.core.barrier(META_GROUP, Instant::now() + BARRIER_TIMEOUT).await.is_err() {
+            return;
+        }
         let state = self.core.state();
         if !state.is_bootstrapped() {
             self.found_cluster().await;
@@ -66,23 +70,13 @@ impl Controller {
         }
         let statuses = self.ask_members(&state).await;
         let observed = self.observe(&state, &statuses);
-        let mut actions = next_actions(&state, &observed);
-        self.hold_back_balance(&mut actions);
-        if actions.is_empty() {
-            return;
-        }
-        // A deposed leader notices here, before it does anything by an old plan.
-        if self.core.barrier(META_GROUP, Instant::now() + BARRIER_TIMEOUT).await.is_err() {
-            return;
-        }
+        let actions = self.plan(&state, &observed);
         let deeds = actions.into_iter().map(|action| self.carry_out(action, &observed));
         futures::future::join_all(deeds).await;
     }
 
     async fn found_cluster(&self) {
-        // What the log holds must be applied first: somebody may have founded it already.
-        let barrier = self.core.barrier(META_GROUP, Instant::now() + BARRIER_TIMEOUT).await;
-        if barrier.is_ok() && !self.core.state().is_bootstrapped() && !self.founders.is_empty() {
+        if !self.founders.is_empty() {
             tracing::info!(founders = ?self.founders, "found the cluster");
             self.write(founding::bootstrap_command(&self.core, &self.founders)).await;
         }
@@ -139,15 +133,14 @@ impl Controller {
         observed
     }
 
-    /// Leadership moves for balance only now and then.
-    fn hold_back_balance(&mut self, actions: &mut Vec<Action>) {
-        let due = self.core.common.settings.balance_interval.is_some_and(|interval| self.balance_at.elapsed() >= interval);
-        let moving = actions.iter().any(|action| !matches!(action, Action::TransferLeader(_)));
-        if !due && !moving {
-            actions.clear();
-        } else if !actions.is_empty() && !moving {
-            self.balance_at = Instant::now();
+    /// Leadership moves for balance only now and then; what a change of members needs is always due.
+    fn plan(&mut self, state: &MetaState, observed: &Observed) -> Vec<Action> {
+        let balance = self.core.common.settings.balance_interval;
+        if balance.is_none_or(|interval| self.balanced_at.elapsed() < interval) {
+            return necessary_actions(state, observed);
         }
+        self.balanced_at = Instant::now();
+        next_actions(state, observed)
     }
 
     async fn carry_out(&self, action: Action, observed: &Observed) {

@@ -17,7 +17,7 @@ use crate::barrier::{Barriers, Ticket};
 use crate::error::{NodeError, ReadError, WriteError};
 use crate::forward::Forwarder;
 use crate::group::{Common, Group};
-use crate::meta::{MetaState, ShardMap};
+use crate::meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};
 use crate::network::peer_client;
 use crate::peers::Lane;
 use crate::proposer::{Proposed, Proposers, Rejected};
@@ -92,6 +92,10 @@ impl Core {
         {
             return Ok(group);
         }
+        if id != META_GROUP {
+            let key = storage::HashKey(self.state().hash_key);
+            self.common.engine.set_hash_key(key).map_err(|e| NodeError::storage("set hash key", e))?;
+        }
         let group = Group::open(id, incarnation, &self.common).await?;
         self.proposers.attach(Arc::clone(&group));
         self.groups.write().insert(id, Arc::clone(&group));
@@ -114,6 +118,13 @@ impl Core {
 
     /// Proposes on this node, without looking elsewhere.
     pub async fn propose_here(&self, group: GroupId, payload: Bytes) -> Result<Proposed, Rejected> {
+        if group == META_GROUP
+            && let Err(error) = MetaCommand::decode(&payload)
+        {
+            // Once in the log, every replica would have to cope with it.
+            let answer = MetaAnswer::Refused { reason: error.to_string() };
+            return Ok(Proposed::Meta(answer.encode().into()));
+        }
         self.proposers.propose(group, payload).await
     }
 

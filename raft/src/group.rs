@@ -143,7 +143,7 @@ fn open_machine(id: GroupId, incarnation: u64, common: &Common) -> Result<(Machi
         return Ok((Machine::Meta(machine), DurableImage::new(marker)));
     };
     let marker = read_marker(&common.writer, id).map_err(|e| NodeError::storage("read marker", e))?;
-    let machine = ShardMachine::open(Arc::clone(&common.engine), shard, incarnation)
+    let machine = ShardMachine::open(&common.engine, shard, incarnation)
         .map_err(|e| NodeError::storage("open shard", e))?;
     Ok((Machine::Shard(machine), DurableImage::new(marker)))
 }

@@ -105,12 +105,23 @@ impl LogStore {
         self.shared.state.lock().appended_bytes
     }
 
+    /// Forgets the log but not the vote: a node that comes back to the group must not vote twice in a term. Durable on
+    /// return; the handle is of no use afterwards.
+    pub async fn wipe(&self) -> io::Result<()> {
+        let vote = self.shared.state.lock().vote;
+        self.shared.writer.submit(Request::Drop { group: self.shared.group, completion: Completion::None });
+        if let Some(vote) = vote {
+            self.submit_meta(KEY_VOTE, convert::vote_to_proto(&vote).encode_to_vec(), Completion::None);
+        }
+        self.shared.writer.barrier().await
+    }
+
     /// Index of the last entry.
     pub fn last_index(&self) -> Option<u64> {
         self.shared.state.lock().last.map(|last| last.index())
     }
 
-    /// Whether this node ever took part in the group: it voted or holds a log.
+    /// Whether this node never took part in the group: it neither voted nor holds a log.
     pub fn is_pristine(&self) -> bool {
         let state = self.shared.state.lock();
         state.vote.is_none() && state.last.is_none()

@@ -99,13 +99,6 @@ impl LogWriter {
         done.await.map_err(|_| stopped())
     }
 
-    /// Forgets a group that left this node; durable on return.
-    pub async fn drop_group(&self, group: GroupId) -> std::io::Result<()> {
-        let (completion, done) = oneshot::channel();
-        self.submit(Request::Drop { group, completion: Completion::Waiter(completion) });
-        done.await.map_err(|_| stopped())
-    }
-
     /// Returns when all that was submitted before is durable.
     pub async fn barrier(&self) -> std::io::Result<()> {
         let (completion, done) = oneshot::channel();

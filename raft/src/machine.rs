@@ -20,10 +20,8 @@ pub enum Machine {
     Meta(MetaMachine),
 }
 
-/// A shard's replica and where it came from.
+/// A shard's replica.
 pub struct ShardMachine {
-    pub engine: Arc<Engine>,
-    pub id: ShardId,
     pub incarnation: u64,
     pub shard: Arc<Shard>,
 }
@@ -36,9 +34,9 @@ pub struct MetaMachine {
 
 impl ShardMachine {
     /// Opens the shard or creates an empty one.
-    pub fn open(engine: Arc<Engine>, id: ShardId, incarnation: u64) -> Result<Self, storage::StorageError> {
+    pub fn open(engine: &Engine, id: ShardId, incarnation: u64) -> Result<Self, storage::StorageError> {
         let shard = engine.open_shard(id, incarnation)?;
-        Ok(Self { engine, id, incarnation, shard })
+        Ok(Self { incarnation, shard })
     }
 }
 

@@ -31,7 +31,7 @@ use crate::founding::Founding;
 use crate::group::Common;
 use crate::identity::{self, Directory};
 use crate::log_writer::LogWriter;
-use crate::meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};
+use crate::meta::{self, MetaAnswer, MetaCommand, MetaState, ShardMap};
 use crate::peers::{KEEPALIVE, Lane, MESSAGE_BYTES_MAX, PeerChannel, Peers, StampCheck, WINDOW_BYTES, endpoint};
 use crate::proposer::Proposed;
 use crate::replicas::{Announcement, Keeper};
@@ -42,7 +42,7 @@ use crate::status;
 use crate::types::{META_GROUP, NodeId, ShardId, group_of};
 
 /// Format of the meta log's commands that this build reads and writes.
-const META_FORMAT: u32 = 1;
+const META_FORMAT: u32 = meta::encoding::FORMAT as u32;
 const JOIN_INTERVAL: Duration = Duration::from_secs(1);
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -172,7 +172,7 @@ impl Node {
             founders,
             founders_written,
             sights: BTreeMap::new(),
-            balance_at: Instant::now(),
+            balanced_at: Instant::now(),
         };
         self.spawn(keeper.run());
         self.spawn(controller.run());

@@ -214,11 +214,6 @@ fn check_stamp(stamp: &MetadataMap, local: NodeId, cluster: &str) -> Result<(), 
     }
 }
 
-/// The node that sent a call, as it says.
-pub fn sender(stamp: &MetadataMap) -> Option<NodeId> {
-    stamp.get(KEY_FROM)?.to_str().ok()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +230,5 @@ mod tests {
         assert!(check_stamp(&stamped(2, "a"), 1, "a").is_err());
         assert!(check_stamp(&stamped(1, "b"), 1, "a").is_err());
         assert!(check_stamp(&MetadataMap::new(), 1, "a").is_err());
-        assert_eq!(sender(&stamped(1, "a")), Some(7));
     }
 }

@@ -139,8 +139,7 @@ impl Keeper {
             tracing::info!(shard, "this node no longer holds the shard; its data is removed");
             self.core.close(group.id).await;
             // The log first: without it, what is left of the data is never looked at.
-            let writer = &self.core.common.writer;
-            writer.drop_group(group.id).await.map_err(|e| NodeError::storage("drop log", e))?;
+            group.log.wipe().await.map_err(|e| NodeError::storage("wipe log", e))?;
             let engine = Arc::clone(&self.core.common.engine);
             let dropped = tokio::task::spawn_blocking(move || engine.drop_shard(shard)).await;
             dropped.map_err(|e| NodeError::storage("drop shard", e))?.map_err(|e| NodeError::storage("drop shard", e))?;

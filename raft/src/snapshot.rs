@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::RaftSnapshotBuilder;
 use prost::Message;
-use storage::{Frozen, Shard, SnapshotWriter};
+use storage::{Frozen, Shard, SnapshotImport};
 
 use crate::convert;
 use crate::log_writer::LogWriter;
@@ -36,8 +36,8 @@ pub enum SnapshotData {
     LocalShard { shard: Arc<Shard>, incarnation: u64 },
     /// The meta group's state, encoded.
     Meta(Bytes),
-    /// All frames arrived; finishing the writer makes them the shard's content.
-    ReceivedShard { writer: Box<SnapshotWriter>, incarnation: u64 },
+    /// All frames arrived; finishing the import makes them the shard's content.
+    ReceivedShard { import: Box<SnapshotImport>, incarnation: u64 },
 }
 
 /// What is sealed.
@@ -55,7 +55,7 @@ pub struct SnapshotBuilder {
     pub durable: Arc<DurableImage>,
     pub writer: LogWriter,
     /// Held while an image changes, so that an installed snapshot and a seal never interleave.
-    pub exclusive: tokio::sync::OwnedMutexGuard<()>,
+    pub _exclusive: tokio::sync::OwnedMutexGuard<()>,
 }
 
 /// How far a seal has come; only for the log.
@@ -93,7 +93,7 @@ impl SnapshotBuilder {
             None => None,
             Some(frozen) => {
                 self.enter(Stage::Persist);
-                let persisted = blocking(move || frozen.persist().map(|()| frozen)).await?;
+                let persisted = blocking(move || frozen.persist().map(|_| frozen)).await?;
                 Some(persisted)
             }
         };

@@ -137,15 +137,15 @@ impl StateMachine {
             source: Some(source),
             durable: Arc::clone(&self.durable),
             writer: self.writer.clone(),
-            exclusive,
+            _exclusive: exclusive,
         }
     }
 
     async fn install(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
         let _exclusive = Arc::clone(&self.exclusive).lock_owned().await;
         match (&mut self.machine, data) {
-            (Machine::Shard(machine), SnapshotData::ReceivedShard { writer, incarnation }) => {
-                machine.shard = blocking(move || writer.finish()).await?;
+            (Machine::Shard(machine), SnapshotData::ReceivedShard { import, incarnation }) => {
+                machine.shard = blocking(move || import.finish()).await?;
                 machine.incarnation = incarnation;
                 write_marker(&self.writer, self.group, meta).await?;
             }

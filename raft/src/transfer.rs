@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use proto::raft as wire;
-use storage::Engine;
+use storage::{Engine, Shard};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -61,14 +61,8 @@ pub fn send(group: GroupId, vote: &Vote, snapshot: Snapshot) -> Outgoing {
 fn read_frames(data: SnapshotData, mut push: impl FnMut(Bytes) -> bool) {
     match data {
         SnapshotData::LocalShard { shard, .. } => {
-            for frame in shard.export() {
-                let frame = match frame {
-                    Ok(frame) => frame,
-                    Err(error) => return tracing::error!(%error, "read snapshot"),
-                };
-                if !push(Bytes::from(frame)) {
-                    return;
-                }
+            if let Err(error) = read_shard(&shard, push) {
+                tracing::error!(%error, "read snapshot");
             }
         }
         SnapshotData::Meta(mut image) => {
@@ -76,6 +70,16 @@ fn read_frames(data: SnapshotData, mut push: impl FnMut(Bytes) -> bool) {
         }
         SnapshotData::ReceivedShard { .. } => tracing::error!("a snapshot that was never installed cannot be sent"),
     }
+}
+
+fn read_shard(shard: &Shard, mut push: impl FnMut(Bytes) -> bool) -> Result<(), storage::StorageError> {
+    let mut frames = shard.export()?;
+    while let Some(frame) = frames.next_frame()? {
+        if !push(frame) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the limit once no frame moved for that long.
@@ -129,10 +133,10 @@ pub async fn receive(
         return Ok(SnapshotData::Meta(image.freeze()));
     };
     let incarnation = head.incarnation;
-    let mut writer = engine.import(shard, incarnation).map_err(io::Error::other)?;
+    let mut import = engine.import(shard, incarnation).map_err(io::Error::other)?;
     while let Some(frame) = frames.next().await {
         let data = frame.map_err(io::Error::other)?.data;
-        writer = blocking(move || writer.push(&data).map(|()| writer)).await?;
+        import = blocking(move || import.push(&data).map(|()| import)).await?;
     }
-    Ok(SnapshotData::ReceivedShard { writer: Box::new(writer), incarnation })
+    Ok(SnapshotData::ReceivedShard { import: Box::new(import), incarnation })
 }
