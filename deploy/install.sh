@@ -48,8 +48,13 @@ install_rust() {
     rustup toolchain install "$rust_needed" --profile minimal --component clippy --component rustfmt
     rustup default "$rust_needed"
   else
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
-      sh -s -- -y --no-modify-path --profile minimal --component clippy --component rustfmt --default-toolchain "$rust_needed"
+    local installer
+    installer=$(mktemp -d)/rustup-init
+    curl -fsS -o "$installer" "https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init" ||
+      fail "rustup could not be downloaded; install Rust $rust_needed or newer by hand, see https://rustup.rs"
+    chmod +x "$installer"
+    "$installer" -y --no-modify-path --profile minimal --component clippy --component rustfmt --default-toolchain "$rust_needed"
+    rm -r "$(dirname "$installer")"
   fi
   PATH=$HOME/.cargo/bin:$PATH
   rust_is_new_enough || fail "Rust $rust_needed or newer is needed; see https://rustup.rs"
