@@ -44,5 +44,5 @@ pub use log_db::{LogBatch, LogDb, LogEntry, LogOptions, ShortenedLog};
 pub use reader::Reader;
 pub use seal::{Frozen, Sealed};
 pub use series_map::UNKNOWN_SERIES;
-pub use snapshot::SnapshotReader;
 pub use shard::{Shard, ShardStats};
+pub use snapshot::SnapshotReader;

@@ -9,10 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use storage::batch::{self, BatchBuilder, ConflictPolicy};
-use storage::{
-    Engine, EngineOptions, Frozen, HashKey, MatchOp, Matcher, SeriesId, Shard, StorageError, UNKNOWN_SERIES, labels,
-};
+use tern_storage::batch::{self, BatchBuilder, ConflictPolicy};
+use tern_storage::{Engine, EngineOptions, Frozen, HashKey, MatchOp, Matcher, SeriesId, Shard, StorageError, UNKNOWN_SERIES, labels};
 
 const KEY: HashKey = HashKey([7; 16]);
 const SHARD: u32 = 3;
@@ -183,7 +181,9 @@ impl World {
                 }
             }
             Step::Persist => {
-                if let Some((frozen, _, persisted @ false)) = &mut self.frozen {
+                if let Some((frozen, _, persisted)) = &mut self.frozen
+                    && !*persisted
+                {
                     frozen.persist().unwrap();
                     *persisted = true;
                 }
@@ -302,6 +302,7 @@ fn a_damaged_snapshot_is_refused_and_changes_nothing() {
     world.take(&Step::Release);
     let mut sender = world.shard().export().unwrap();
     let frames: Vec<Bytes> = std::iter::from_fn(|| sender.next_frame().unwrap()).collect();
+    drop(sender);
     assert!(frames.len() >= 3);
     for broken in 0..frames.len() {
         let mut receiver = world.engine().import(SHARD, INCARNATION).unwrap();
