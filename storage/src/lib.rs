@@ -10,6 +10,7 @@ pub mod bits;
 pub mod decimal;
 pub mod labels;
 pub mod chunk;
+pub mod rollup;
 pub mod batch;
 mod series_set;
 mod series_map;

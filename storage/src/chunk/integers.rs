@@ -271,6 +271,31 @@ fn put_blocks(residuals: &[i64], plan: &Plan, out: &mut Vec<u8>) {
     }
 }
 
+/// The shape of a column whose elements are all equal.
+const SHAPE_CONSTANT: u8 = 3;
+
+/// Appends a whole column (at least one element), its first element and constant ones included.
+pub(super) fn put_column(encoder: &mut Encoder, elements: &[i64], out: &mut Vec<u8>) {
+    varint::put_signed(out, elements[0]);
+    if elements.iter().all(|element| *element == elements[0]) {
+        out.push(SHAPE_CONSTANT);
+    } else {
+        encoder.encode(elements, out);
+    }
+}
+
+/// Reads what [`put_column`] wrote.
+pub(super) fn take_column(cursor: &mut Cursor<'_>, count: usize, elements: &mut Vec<i64>) -> Result<()> {
+    let first = cursor.signed()?;
+    elements.reserve(count);
+    if count == 1 || cursor.rest().first() == Some(&SHAPE_CONSTANT) {
+        cursor.byte()?;
+        elements.extend(std::iter::repeat_n(first, count));
+        return Ok(());
+    }
+    Sequence::parse(cursor, count)?.decode(first, |block| elements.extend_from_slice(block))
+}
+
 /// A parsed sequence, ready to be decoded.
 pub(super) struct Sequence<'a> {
     count: usize,

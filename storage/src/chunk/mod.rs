@@ -105,6 +105,44 @@ impl Encoder {
     }
 }
 
+/// Single columns in the same encodings, for formats that are built from several.
+impl Encoder {
+    /// Appends timestamps; their kind takes a byte of its own.
+    pub(crate) fn put_times(&mut self, base_ms: i64, timestamps: &[i64], out: &mut Vec<u8>) {
+        let kind = Kind::of(timestamps);
+        out.push(kind.to_bits());
+        times::encode(kind, base_ms, timestamps, &mut self.integers, out);
+    }
+
+    /// Appends values.
+    pub(crate) fn put_values(&mut self, values: &[f64], hint: &mut Hint, out: &mut Vec<u8>) {
+        self.values.encode(values, hint, &mut self.integers, out);
+    }
+
+    /// Appends integers.
+    pub(crate) fn put_integers(&mut self, integers: &[i64], out: &mut Vec<u8>) {
+        integers::put_column(&mut self.integers, integers, out);
+    }
+}
+
+/// Reads what [`Encoder::put_times`] wrote.
+pub(crate) fn take_times(cursor: &mut Cursor<'_>, base_ms: i64, count: usize, timestamps: &mut Vec<i64>) -> Result<()> {
+    match Kind::from_bits(cursor.byte()?) {
+        Kind::Shared => Err(cursor.corrupt("shared timestamps where there can be none")),
+        kind => Times::parse(cursor, kind, base_ms, count)?.decode_into(count, timestamps),
+    }
+}
+
+/// Reads what [`Encoder::put_values`] wrote.
+pub(crate) fn take_values(cursor: &mut Cursor<'_>, count: usize, values: &mut Vec<f64>) -> Result<()> {
+    values::decode(cursor, count, values)
+}
+
+/// Reads what [`Encoder::put_integers`] wrote.
+pub(crate) fn take_integers(cursor: &mut Cursor<'_>, count: usize, integers: &mut Vec<i64>) -> Result<()> {
+    integers::take_column(cursor, count, integers)
+}
+
 fn put_head(kind: Kind, count: usize, out: &mut Vec<u8>) {
     assert!((1..=SAMPLES_MAX).contains(&count), "{count} samples in a chunk");
     out.push(VERSION | kind.to_bits() << KIND_SHIFT);
