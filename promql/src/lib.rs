@@ -27,5 +27,6 @@ pub mod source;
 pub mod memory_source;
 pub mod engine;
 pub mod testlang;
+pub mod script_runner;
 
 pub use parser::{ParseErrors, ParserOptions, parse};

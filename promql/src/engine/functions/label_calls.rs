@@ -5,31 +5,31 @@ use std::sync::Arc;
 use super::super::column::Column;
 use super::super::error::QueryError;
 use crate::labels::METRIC_NAME;
+use crate::regex::AnchoredRegex;
 
 /// Where `label_replace` looks and what it writes.
 pub struct LabelReplacement {
     pub target: Arc<str>,
     pub replacement: Arc<str>,
     pub source: Arc<str>,
-    pub regex: regex::Regex,
+    pub pattern: AnchoredRegex,
 }
 
 impl LabelReplacement {
     /// `pattern` must match the whole value of `source`; `replacement` may name its groups.
     pub fn new(target: &Arc<str>, replacement: &Arc<str>, source: &Arc<str>, pattern: &str) -> Result<LabelReplacement, QueryError> {
-        let regex = regex::Regex::new(&format!("^(?s:{pattern})$"))
+        let regex = AnchoredRegex::new(pattern)
             .map_err(|_| QueryError::execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
         if target.is_empty() {
             return Err(QueryError::execution(format!("invalid destination label name in label_replace(): {target}")));
         }
-        Ok(LabelReplacement { target: target.clone(), replacement: replacement.clone(), source: source.clone(), regex })
+        Ok(LabelReplacement { target: target.clone(), replacement: replacement.clone(), source: source.clone(), pattern: regex })
     }
 
     pub fn apply(&self, column: &mut Column) {
-        let Some(captures) = self.regex.captures(column.labels.get(&self.source)) else { return };
-        let mut value = String::new();
-        captures.expand(&self.replacement, &mut value);
-        set(column, &self.target, value);
+        if let Some(value) = self.pattern.replace(column.labels.get(&self.source), &self.replacement) {
+            set(column, &self.target, value);
+        }
     }
 }
 

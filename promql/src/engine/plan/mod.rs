@@ -9,7 +9,7 @@ mod compile;
 
 use std::sync::Arc;
 
-pub use compile::compile;
+pub use compile::{compile, depends_on_evaluation_time};
 pub use durations::{Run, max_of, min_of, seconds_of_ms};
 
 use crate::ast::{Extension, Grouping, VectorMatching};
