@@ -5,7 +5,7 @@ use super::command::MetaCommand;
 use super::ids::{GroupId, NodeId};
 use super::member::MemberState;
 use super::observed::{GroupView, Observed};
-use super::placement::{Move, MoveStage, Placement};
+use super::placement::{MoveStage, Placement};
 use super::state::MetaState;
 use super::target::next_move;
 use std::collections::BTreeSet;
@@ -60,8 +60,11 @@ fn finished_drains(state: &MetaState) -> impl Iterator<Item = NodeId> {
 
 /// The next deed for one group.
 fn step(state: &MetaState, observed: &Observed, group: GroupId, placement: &Placement) -> Vec<Action> {
-    let Some((leader, view)) = observed.led(group) else { return Vec::new() };
-    let Some(change) = &placement.moving else { return tidy(group, placement, view) };
+    let Some((_, view)) = observed.led(group).filter(|(_, view)| !view.voters.is_empty()) else { return Vec::new() };
+    let Some(change) = &placement.moving else {
+        let wanted = Wanted { replicas: &placement.replicas, members: placement.members() };
+        return approach(observed, group, &wanted, view).unwrap_or_default();
+    };
     let advance = || vec![Action::Propose(MetaCommand::AdvanceMove { group, from: change.stage })];
     let early = matches!(change.stage, MoveStage::AddLearners | MoveStage::CatchUp);
     if early && placement.arriving().into_iter().any(|node| is_lost(state, observed, node)) {
@@ -78,7 +81,10 @@ fn step(state: &MetaState, observed: &Observed, group: GroupId, placement: &Plac
             let mut waited_for = change.members().into_iter().filter(|node| !placement.replicas.contains(node));
             if waited_for.all(|node| view.has_caught_up(node)) { advance() } else { Vec::new() }
         }
-        MoveStage::ChangeVoters => change_voters(observed, group, change, leader, view).unwrap_or_else(advance),
+        MoveStage::ChangeVoters => {
+            let wanted = Wanted { replicas: &change.replicas, members: change.members() };
+            approach(observed, group, &wanted, view).unwrap_or_else(advance)
+        }
         MoveStage::Withdraw => remove_strangers(group, view, &placement.members()).map_or_else(advance, |remove| vec![remove]),
     }
 }
@@ -89,41 +95,42 @@ fn is_lost(state: &MetaState, observed: &Observed, node: NodeId) -> bool {
     observed.is_down(node) || !state.member(node).is_some_and(|member| comes(member.state))
 }
 
-/// What is left to do until the membership is the wanted one; `None` when it is.
-fn change_voters(observed: &Observed, group: GroupId, change: &Move, leader: NodeId, view: &GroupView) -> Option<Vec<Action>> {
-    if view.voters == change.replicas && !view.changing {
-        return remove_strangers(group, view, &change.members()).map(|remove| vec![remove]);
+/// What is left to do until the membership is the wanted one; `None` when it is. In a move as planned this is a change of
+/// voters and no more; but a deposed leader of the meta group may have acted late, so everything is looked at again.
+fn approach(observed: &Observed, group: GroupId, wanted: &Wanted, view: &GroupView) -> Option<Vec<Action>> {
+    let change = || vec![Action::ChangeVoters { group, voters: wanted.replicas.clone() }];
+    if view.changing {
+        // Also finishes a joint membership whose leader died half way.
+        return Some(change());
     }
-    let leader_leaves = !change.replicas.contains(&leader) && !view.changing;
-    if leader_leaves && let Some(to) = heir(observed, change, view) {
-        return Some(vec![Action::TransferLeader(Transfer { group, from: leader, to })]);
+    let present = view.members();
+    let missing: Vec<_> = wanted.members.difference(&present).map(|&node| Action::AddLearner { group, node }).collect();
+    if !missing.is_empty() {
+        return Some(missing);
     }
-    Some(vec![Action::ChangeVoters { group, voters: change.replicas.clone() }])
+    if view.voters == *wanted.replicas {
+        return remove_strangers(group, view, &wanted.members).map(|remove| vec![remove]);
+    }
+    if !wanted.replicas.difference(&view.voters).all(|&node| view.has_caught_up(node)) {
+        return Some(Vec::new());
+    }
+    let leaving = view.leader.filter(|leader| !wanted.replicas.contains(leader));
+    match leaving.zip(heir(observed, wanted.replicas, view)) {
+        Some((from, to)) => Some(vec![Action::TransferLeader(Transfer { group, from, to })]),
+        None => Some(change()),
+    }
+}
+
+/// A membership that a group should have.
+struct Wanted<'a> {
+    replicas: &'a BTreeSet<NodeId>,
+    members: BTreeSet<NodeId>,
 }
 
 /// Among the voters that stay, one that answers and has caught up; none if no voter stays.
-fn heir(observed: &Observed, change: &Move, view: &GroupView) -> Option<NodeId> {
+fn heir(observed: &Observed, replicas: &BTreeSet<NodeId>, view: &GroupView) -> Option<NodeId> {
     let able = |node: &&NodeId| observed.is_live(**node) && view.has_caught_up(**node);
-    change.replicas.intersection(&view.voters).find(able).copied()
-}
-
-/// A group that is not moving, yet is not what the map says: a deposed leader of the meta group acted late. It is made
-/// what the map says, as carefully as in a move.
-fn tidy(group: GroupId, placement: &Placement, view: &GroupView) -> Vec<Action> {
-    if view.voters.is_empty() || view.changing {
-        return Vec::new();
-    }
-    let (wanted, present) = (placement.members(), view.members());
-    let missing: Vec<_> = wanted.difference(&present).map(|&node| Action::AddLearner { group, node }).collect();
-    if !missing.is_empty() {
-        return missing;
-    }
-    if view.voters != placement.replicas {
-        let caught_up = placement.replicas.difference(&view.voters).all(|&node| view.has_caught_up(node));
-        let change = Action::ChangeVoters { group, voters: placement.replicas.clone() };
-        return if caught_up { vec![change] } else { Vec::new() };
-    }
-    remove_strangers(group, view, &wanted).into_iter().collect()
+    replicas.intersection(&view.voters).find(able).copied()
 }
 
 /// Removes learners that are not in `members`.

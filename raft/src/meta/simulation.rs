@@ -117,13 +117,18 @@ impl World {
             }
         }
         for &node in &alive {
-            self.wipe(node);
+            self.keep(node);
         }
     }
 
-    /// A node applies the map: it wipes what it should not hold.
-    fn wipe(&mut self, node: NodeId) {
+    /// A node applies the map: it opens what it should hold and wipes what it should not.
+    fn keep(&mut self, node: NodeId) {
         let holds = self.state.groups_of(node);
+        for group in self.groups.iter_mut().filter(|(id, _)| holds.contains_key(id)).map(|(_, group)| group) {
+            if group.voters.contains(&node) || group.learners.contains(&node) {
+                group.lag.entry(node).or_insert(LAG_OF_AN_EMPTY_REPLICA);
+            }
+        }
         for (id, group) in self.groups.iter_mut().filter(|(id, _)| !holds.contains_key(id)) {
             assert!(!group.voters.contains(&node), "node {node} wipes group {id} but votes in it: {group:?}");
             group.lag.remove(&node);
@@ -413,5 +418,25 @@ fn a_move_to_a_node_that_dies_is_withdrawn() {
     world.happen(Event::Rounds { count: 20, mask: u64::MAX });
     let still: BTreeSet<NodeId> = world.state.placements().flat_map(|(_, placement)| placement.arriving()).collect();
     assert!(arriving.iter().all(|node| !still.contains(node)), "{still:?} still wait for one of {arriving:?}");
+    settled(world);
+}
+
+/// A deposed leader of the meta group withdraws a learner that is about to get its vote: it must be added again, or the
+/// change of voters fails for ever.
+#[test]
+fn a_learner_removed_late_is_added_again() {
+    let mut world = World::new(4, 8);
+    world.happen(Event::Drain { node: 1, replacement: None });
+    let changing = |world: &World| {
+        let mut placements = world.state.placements();
+        let at_last_stage = |placement: &Placement| placement.moving.as_ref().is_some_and(|change| change.stage == MoveStage::ChangeVoters);
+        placements.find(|(_, placement)| at_last_stage(placement)).map(|(group, placement)| (group, placement.arriving()))
+    };
+    let found = (0..50).find_map(|_| {
+        world.round(u64::MAX);
+        changing(&world)
+    });
+    let (group, nodes) = found.expect("some move gets as far as changing voters");
+    world.carry_out(Action::RemoveLearners { group, nodes });
     settled(world);
 }
