@@ -201,7 +201,7 @@ fn is_good(series: &TimeSeriesV2, symbols: usize) -> bool {
         // Zero is the default, which the encoder leaves out.
         [metadata.help_ref, metadata.unit_ref].iter().all(|reference| *reference == 0 || known(reference))
     };
-    series.labels_refs.len() % 2 == 0
+    series.labels_refs.len().is_multiple_of(2)
         && series.labels_refs.iter().all(known)
         && series.metadata.as_ref().is_none_or(metadata_known)
         && !(series.samples.is_empty() && series.histograms.is_empty())
