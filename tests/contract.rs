@@ -39,6 +39,7 @@ async fn numbers_are_printed_as_prometheus_prints_them() -> TestResult {
     assert!(whole.contains(r#""result":[1435781451,"1"]"#), "{whole}");
     let text = query(&client, r#""hello""#, "1").await?.json()?;
     assert_eq!(text["data"], json!({"resultType": "string", "result": [1, "hello"]}));
+    cluster.finish()?;
     Ok(())
 }
 
@@ -55,6 +56,7 @@ async fn every_value_comes_back_bit_by_bit() -> TestResult {
     let back = client.samples("exact[5m]", at as f64).await?;
     let bits = |samples: &[(i64, f64)]| samples.iter().map(|sample| (sample.0, sample.1.to_bits())).collect::<Vec<_>>();
     assert_eq!(bits(&back[0].samples), bits(&samples));
+    cluster.finish()?;
     Ok(())
 }
 
@@ -89,6 +91,7 @@ async fn results_have_the_shapes_of_prometheus() -> TestResult {
     assert_eq!(client.get("/api/v1/series", &[("match[]", "shape")]).await?.data()?, json!([metric]));
     let build = client.get("/api/v1/status/buildinfo", &[]).await?.data()?;
     assert!(build["version"].as_str().is_some_and(|version| version.starts_with("3.")), "{build}");
+    cluster.finish()?;
     Ok(())
 }
 
@@ -115,6 +118,7 @@ async fn errors_have_the_envelope_of_prometheus() -> TestResult {
     bad(range("0", "100000", "1").await?, "exceeded maximum resolution of 11,000 points per timeseries");
     bad(client.get("/api/v1/series", &[]).await?, "no match[] parameter provided");
     bad(client.get("/api/v1/series", &[("match[]", r#"{a=""}"#)]).await?, "match[] must contain at least one non-empty matcher");
+    cluster.finish()?;
     Ok(())
 }
 
@@ -154,6 +158,7 @@ async fn remote_write_has_the_statuses_and_headers_of_its_specifications() -> Te
         let answer = client.post("/api/v1/write", &headers, garbage.to_vec()).await?;
         assert!(answer.status == 400, "{garbage:?}: {} {:.300}", answer.status, answer.text());
     }
+    cluster.finish()?;
     Ok(())
 }
 
@@ -172,5 +177,6 @@ async fn text_exposition_can_be_imported() -> TestResult {
     expect_status(&answer, 204);
     assert_eq!(client.number(r#"imported_total{path="/a \"b\""}"#, at as f64).await?, Some(3.0));
     assert_eq!(client.number("imported_gauge", at as f64).await?, Some(1.5));
+    cluster.finish()?;
     Ok(())
 }

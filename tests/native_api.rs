@@ -42,6 +42,7 @@ async fn a_range_by_labels_in_every_spelling() -> TestResult {
     assert_eq!(all["series"].as_array().map(Vec::len), Some(3));
     let relative = range(&client, &[("metric", "http_requests"), ("start", "-10m"), ("end", "now"), ("step", "60")]).await?;
     assert_eq!(relative["series"].as_array().map(Vec::len), Some(3));
+    cluster.finish()?;
     Ok(())
 }
 
@@ -76,6 +77,7 @@ async fn series_are_aggregated_on_request() -> TestResult {
     }
     sums.sort_by(|one, other| one.0.cmp(&other.0));
     assert_eq!(sums, [("dev".to_owned(), 24.0), ("prod".to_owned(), 18.0)]);
+    cluster.finish()?;
     Ok(())
 }
 
@@ -99,6 +101,7 @@ async fn an_instant_query_gives_one_number_several_or_none() -> TestResult {
     let broken = client.get("/query/instant", &[("expr", "avg(")]).await?;
     expect_status(&broken, 400);
     assert!(broken.json()?["error"].is_string() && broken.json()?["hint"].is_string(), "{}", broken.text());
+    cluster.finish()?;
     Ok(())
 }
 
@@ -134,6 +137,7 @@ async fn timestamps_and_values_in_every_spelling() -> TestResult {
     assert_eq!(stamped("infinite").await?.1, f64::INFINITY);
     assert_eq!(stamped("negative").await?.1, f64::NEG_INFINITY);
     assert!(stamped("not_a_number").await?.1.is_nan());
+    cluster.finish()?;
     Ok(())
 }
 
@@ -154,6 +158,7 @@ async fn lines_of_json_and_compressed_bodies_are_taken() -> TestResult {
     let zstd = zstd::encode_all(plain.replace("zipped", "zstd").as_bytes(), 1)?;
     expect_status(&client.post("/ingest/metrics", &[json_type, ("content-encoding", "zstd")], zstd).await?, 204);
     assert_eq!(client.number("zstd", at as f64).await?, Some(7.0));
+    cluster.finish()?;
     Ok(())
 }
 

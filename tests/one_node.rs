@@ -18,7 +18,7 @@ async fn a_node_starts_with_a_folder_and_an_address_alone() -> TestResult {
     let own_metrics = client.get("/metrics", &[]).await?;
     expect_status(&own_metrics, 200);
     assert!(own_metrics.text().contains("# TYPE tern_"), "no metrics of its own: {:.300}", own_metrics.text());
-    expect_no_panics(&cluster);
+    cluster.finish()?;
     Ok(())
 }
 
@@ -46,7 +46,7 @@ async fn a_restart_keeps_data_after_sigterm_and_after_kill() -> TestResult {
         let expected: Vec<f64> = (0..(round + 1) * 100).map(|value| value as f64).collect();
         assert_eq!(values, expected, "after restart {round}");
     }
-    expect_no_panics(&cluster);
+    cluster.finish()?;
     Ok(())
 }
 
@@ -68,6 +68,7 @@ async fn data_sealed_to_disk_is_still_there_after_kill() -> TestResult {
     let kept = cluster.client(1).samples("sealed[5m]", at as f64).await?;
     let samples: Vec<_> = kept.iter().flat_map(|series| series.samples.clone()).collect();
     assert_eq!(samples, [((at - 20) * 1000, 1.0), ((at - 10) * 1000, 2.0)]);
+    cluster.finish()?;
     Ok(())
 }
 
@@ -86,5 +87,6 @@ async fn samples_out_of_order_and_repeated_are_sorted_and_kept_once() -> TestRes
     // The native API: the last write of a timestamp wins.
     expect_status(&client.ingest(&json!([element("mixed", &[], at - 20, 99)])).await?, 204);
     assert_eq!(client.number("mixed", (at - 20) as f64).await?, Some(99.0));
+    cluster.finish()?;
     Ok(())
 }

@@ -56,12 +56,3 @@ pub fn labels(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 pub fn expect_status(answer: &Answer, status: u16) {
     assert_eq!(answer.status, status, "headers {:?}, body: {:.1000}", answer.headers, answer.text());
 }
-
-/// Fails when any node of the cluster has panicked.
-#[track_caller]
-pub fn expect_no_panics(cluster: &Cluster) {
-    match cluster.panics() {
-        Ok(panics) => assert!(panics.is_empty(), "panics: {panics:#?}"),
-        Err(error) => panic!("{error:#}"),
-    }
-}

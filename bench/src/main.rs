@@ -99,7 +99,7 @@ async fn measure(system: System, arguments: &Arguments, load: &Load, reference: 
     wait::pace(Duration::from_secs(2)).await;
     let answers = queries::run_all(&running.addresses()[0], load.end_ms, arguments.query_runs).await?;
     let micros_a_sample = |cpu_seconds: f64| cpu_seconds * 1e6 / sent.samples as f64;
-    Ok(Figures {
+    let figures = Figures {
         system,
         samples_a_second: sent.samples as f64 / sent.elapsed.as_secs_f64(),
         cpu_micros_a_sample: micros_a_sample(loaded.cpu_seconds - before.cpu_seconds),
@@ -113,5 +113,7 @@ async fn measure(system: System, arguments: &Arguments, load: &Load, reference: 
         disk_bytes_a_sample_with_log: disk.all_bytes as f64 / sent.samples as f64 / running.replicas() as f64,
         differences: reference.map(|reference| queries::differences(&reference.answers, &answers)),
         answers,
-    })
+    };
+    running.finish()?;
+    Ok(figures)
 }

@@ -53,7 +53,7 @@ enum Servers {
     Prometheus(Peer),
 }
 
-/// A started system. Stopped, and its files removed, when dropped.
+/// A started system, stopped when dropped.
 pub struct Running {
     servers: Servers,
     addresses: Vec<String>,
@@ -77,6 +77,12 @@ impl Running {
             Servers::VictoriaMetrics(peer) | Servers::Prometheus(peer) => vec![peer.address()],
         };
         Ok(Running { servers, addresses, directory })
+    }
+
+    /// The good end: nothing is kept.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        self.directory.succeeded();
+        if let Servers::Tern(cluster) = self.servers { cluster.finish() } else { Ok(()) }
     }
 
     pub fn addresses(&self) -> &[String] {

@@ -1,7 +1,7 @@
 //! A Tern cluster of real processes on loopback, in a directory of its own.
 //!
 //! Nodes keep their ports for the life of the [`Cluster`], dead or alive. Everything is stopped when it is dropped; the directory with data
-//! and logs is kept, and named, when the test has failed.
+//! and logs is kept, and named, unless the run ended with [`Cluster::finish`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,26 +21,35 @@ pub const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for a node to end after SIGTERM.
 const TERMINATE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where a run keeps its files: removed after success, kept and named after a failure.
+/// Where a run keeps its files: removed after success, kept and named otherwise.
 #[derive(Debug)]
-pub struct RunDirectory(Option<tempfile::TempDir>);
+pub struct RunDirectory {
+    path: PathBuf,
+    succeeded: bool,
+}
 
 impl RunDirectory {
     pub fn create() -> anyhow::Result<RunDirectory> {
-        Ok(RunDirectory(Some(tempfile::Builder::new().prefix("tern-run-").tempdir().context("create run directory")?)))
+        let directory = tempfile::Builder::new().prefix("tern-run-").tempdir().context("create run directory")?;
+        Ok(RunDirectory { path: directory.keep(), succeeded: false })
     }
 
     pub fn path(&self) -> &Path {
-        self.0.as_ref().map_or(Path::new("."), |directory| directory.path())
+        &self.path
+    }
+
+    /// Nobody will want to look into these files.
+    pub fn succeeded(&mut self) {
+        self.succeeded = true;
     }
 }
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(directory) = self.0.take()
-        {
-            eprintln!("data and logs of the failed run are kept in {}", directory.keep().display());
+        if !self.succeeded {
+            eprintln!("data and logs of the failed run are kept in {}", self.path.display());
+        } else if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            eprintln!("{} could not be removed: {error}", self.path.display());
         }
     }
 }
@@ -322,8 +331,16 @@ impl Cluster {
         Ok(hashes)
     }
 
+    /// The good end of a run: no node has panicked. Stops everything and removes the files, which otherwise are kept.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        let panics = self.panics()?;
+        ensure!(panics.is_empty(), "nodes have panicked: {panics:#?}");
+        self.directory.succeeded();
+        Ok(())
+    }
+
     /// Lines of all logs that tell of a panic or a failed assertion. Empty after a healthy run.
-    pub fn panics(&self) -> anyhow::Result<Vec<String>> {
+    fn panics(&self) -> anyhow::Result<Vec<String>> {
         let mut found = Vec::new();
         for node in &self.nodes {
             let log = self.directory.path().join(format!("node{}.log", node.number));
