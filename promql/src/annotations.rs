@@ -36,29 +36,78 @@ impl HistogramOperation {
 /// One thing to say. `metric` is the metric's name, empty where it is not known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnnotationKind {
-    InvalidQuantile { quantile: f64 },
-    InvalidRatio { ratio: f64, capped_to: f64 },
-    BadBucketLabel { metric: String, value: String },
-    MixedFloatsHistograms { metric: String },
+    InvalidQuantile {
+        quantile: f64,
+    },
+    InvalidRatio {
+        ratio: f64,
+        capped_to: f64,
+    },
+    BadBucketLabel {
+        metric: String,
+        value: String,
+    },
+    MixedFloatsHistograms {
+        metric: String,
+    },
     MixedFloatsHistogramsInAggregation,
-    MixedClassicNativeHistograms { metric: String },
-    NativeHistogramNotCounter { metric: String },
-    NativeHistogramNotGauge { metric: String },
-    MixedExponentialCustomHistograms { metric: String },
-    IncompatibleBucketLayout { operator: String },
+    MixedClassicNativeHistograms {
+        metric: String,
+    },
+    NativeHistogramNotCounter {
+        metric: String,
+    },
+    NativeHistogramNotGauge {
+        metric: String,
+    },
+    MixedExponentialCustomHistograms {
+        metric: String,
+    },
+    IncompatibleBucketLayout {
+        operator: String,
+    },
     SortInRangeQuery,
-    HistogramCounterResetCollision { operation: HistogramOperation },
-    StartTimeOverlap { metric: String, occurrences: u64 },
-    PossibleNonCounter { metric: String },
-    PossibleNonCounterLabel { metric: String, type_label: String },
-    ForcedMonotonicity { metric: String, extent: ForcedMonotonicity },
-    IncompatibleTypes { left: String, operator: String, right: String },
-    HistogramIgnoredInAggregation { aggregation: String },
-    HistogramIgnoredInMixedRange { metric: String },
-    QuantileOfNanHistogramIsNan { metric: String },
-    QuantileOfNanHistogramIsSkewed { metric: String },
-    FractionOfNanHistogram { metric: String },
-    MismatchedCustomBuckets { operation: HistogramOperation },
+    HistogramCounterResetCollision {
+        operation: HistogramOperation,
+    },
+    StartTimeOverlap {
+        metric: String,
+        occurrences: u64,
+    },
+    PossibleNonCounter {
+        metric: String,
+    },
+    PossibleNonCounterLabel {
+        metric: String,
+        type_label: String,
+    },
+    ForcedMonotonicity {
+        metric: String,
+        extent: ForcedMonotonicity,
+    },
+    IncompatibleTypes {
+        left: String,
+        operator: String,
+        right: String,
+    },
+    HistogramIgnoredInAggregation {
+        aggregation: String,
+    },
+    HistogramIgnoredInMixedRange {
+        metric: String,
+    },
+    QuantileOfNanHistogramIsNan {
+        metric: String,
+    },
+    QuantileOfNanHistogramIsSkewed {
+        metric: String,
+    },
+    FractionOfNanHistogram {
+        metric: String,
+    },
+    MismatchedCustomBuckets {
+        operation: HistogramOperation,
+    },
     /// A warning of the data source, printed as it is, without a position.
     Source(String),
 }
@@ -149,9 +198,7 @@ impl AnnotationKind {
             Self::MixedFloatsHistograms { metric } => {
                 write!(out, "encountered a mix of histograms and floats for metric name {}", quote(metric))
             }
-            Self::MixedFloatsHistogramsInAggregation => {
-                out.write_str("encountered a mix of histograms and floats for aggregation")
-            }
+            Self::MixedFloatsHistogramsInAggregation => out.write_str("encountered a mix of histograms and floats for aggregation"),
             Self::MixedClassicNativeHistograms { metric } => {
                 out.write_str("vector contains a mix of classic and native histograms")?;
                 fmt_metric(out, metric)
@@ -170,9 +217,7 @@ impl AnnotationKind {
             Self::IncompatibleBucketLayout { operator } => {
                 write!(out, "incompatible bucket layout encountered for binary operator {operator}")
             }
-            Self::SortInRangeQuery => out.write_str(
-                "sort is ineffective for range queries since results are always ordered by labels",
-            ),
+            Self::SortInRangeQuery => out.write_str("sort is ineffective for range queries since results are always ordered by labels"),
             Self::HistogramCounterResetCollision { operation } => {
                 write!(out, "conflicting counter resets during histogram {}", operation.as_str())
             }
@@ -185,16 +230,14 @@ impl AnnotationKind {
     }
 
     fn fmt_info(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const QUANTILE_PAGE: &str =
-            "https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile";
+        const QUANTILE_PAGE: &str = "https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile";
         match self {
             Self::PossibleNonCounter { metric } => {
                 let what = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket:";
                 write!(out, "{what} {}", quote(metric))
             }
             Self::PossibleNonCounterLabel { metric, type_label } => {
-                let what =
-                    r#"metric might not be a counter, __type__ label is not set to "counter" or "histogram", got"#;
+                let what = r#"metric might not be a counter, __type__ label is not set to "counter" or "histogram", got"#;
                 write!(out, "{what} {}: {}", quote(type_label), quote(metric))
             }
             Self::ForcedMonotonicity { metric, .. } => {
@@ -380,10 +423,7 @@ mod tests {
             annotations.push(AnnotationKind::InvalidQuantile { quantile: 2.0 }, PositionRange::new(start, start + 1));
         }
         annotations.push(AnnotationKind::PossibleNonCounter { metric: "x".into() }, PositionRange::new(24, 25));
-        assert_eq!(
-            annotations.warnings(QUERY, 0),
-            ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:20)"]
-        );
+        assert_eq!(annotations.warnings(QUERY, 0), ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:20)"]);
         assert_eq!(
             annotations.infos(QUERY, 0),
             ["PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"x\" (2:3)"]

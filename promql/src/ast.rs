@@ -296,8 +296,7 @@ impl Expr {
             Self::String(_) => ValueType::String,
             Self::Unary(unary) => unary.expr.value_type(),
             Self::Binary(binary) => {
-                let scalars = binary.left.value_type() == ValueType::Scalar
-                    && binary.right.value_type() == ValueType::Scalar;
+                let scalars = binary.left.value_type() == ValueType::Scalar && binary.right.value_type() == ValueType::Scalar;
                 if scalars { ValueType::Scalar } else { ValueType::Vector }
             }
             Self::Aggregate(_) | Self::Vector(_) => ValueType::Vector,
@@ -330,9 +329,7 @@ impl Expr {
             Self::Number(_) | Self::String(_) | Self::Vector(_) | Self::Matrix(_) => Vec::new(),
             Self::Unary(unary) => vec![&unary.expr],
             Self::Binary(binary) => vec![&binary.left, &binary.right],
-            Self::Aggregate(aggregate) => {
-                std::iter::once(&*aggregate.expr).chain(aggregate.param.as_deref()).collect()
-            }
+            Self::Aggregate(aggregate) => std::iter::once(&*aggregate.expr).chain(aggregate.param.as_deref()).collect(),
             Self::Call(call) => call.args.iter().collect(),
             Self::Paren(paren) => vec![&paren.expr],
             Self::Subquery(subquery) => vec![&subquery.expr],
@@ -345,9 +342,7 @@ impl Expr {
             Self::Number(_) | Self::String(_) | Self::Vector(_) | Self::Matrix(_) => Vec::new(),
             Self::Unary(unary) => vec![&mut unary.expr],
             Self::Binary(binary) => vec![&mut binary.left, &mut binary.right],
-            Self::Aggregate(aggregate) => {
-                std::iter::once(&mut *aggregate.expr).chain(aggregate.param.as_deref_mut()).collect()
-            }
+            Self::Aggregate(aggregate) => std::iter::once(&mut *aggregate.expr).chain(aggregate.param.as_deref_mut()).collect(),
             Self::Call(call) => call.args.iter_mut().collect(),
             Self::Paren(paren) => vec![&mut paren.expr],
             Self::Subquery(subquery) => vec![&mut subquery.expr],
@@ -394,9 +389,7 @@ impl Expr {
 /// Bits decide, so that a tree with NaN in it is equal to itself.
 impl PartialEq for NumberLiteral {
     fn eq(&self, other: &Self) -> bool {
-        same_bits(Some(self.value), Some(other.value))
-            && self.notation == other.notation
-            && self.position == other.position
+        same_bits(Some(self.value), Some(other.value)) && self.notation == other.notation && self.position == other.position
     }
 }
 

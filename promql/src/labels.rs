@@ -60,10 +60,7 @@ impl Labels {
 
     /// Takes labels that already keep the invariants.
     pub fn from_sorted(labels: Vec<Label>) -> Self {
-        debug_assert!(
-            labels.windows(2).all(|pair| pair[0].name < pair[1].name),
-            "labels out of order or doubled: {labels:?}"
-        );
+        debug_assert!(labels.windows(2).all(|pair| pair[0].name < pair[1].name), "labels out of order or doubled: {labels:?}");
         if labels.is_empty() { Self::empty() } else { Self(labels.into()) }
     }
 
@@ -201,9 +198,7 @@ pub(crate) fn write_label_name(out: &mut impl fmt::Write, name: &str) -> fmt::Re
 /// Whether `name` needs no quotes: `[a-zA-Z_][a-zA-Z0-9_]*`.
 pub fn is_classic_label_name(name: &str) -> bool {
     let bytes = name.as_bytes();
-    !bytes.is_empty()
-        && !bytes[0].is_ascii_digit()
-        && bytes.iter().all(|&byte| byte == b'_' || byte.is_ascii_alphanumeric())
+    !bytes.is_empty() && !bytes[0].is_ascii_digit() && bytes.iter().all(|&byte| byte == b'_' || byte.is_ascii_alphanumeric())
 }
 
 /// Changes a label set step by step.

@@ -19,6 +19,8 @@ pub mod literal;
 pub mod function_signatures;
 pub mod ast;
 pub mod printer;
+pub mod pretty;
+pub mod ast_json;
 pub mod annotations;
 pub mod sample;
 pub mod parser;
@@ -29,4 +31,6 @@ pub mod engine;
 pub mod testlang;
 pub mod script_runner;
 
+pub use ast_json::ast_json;
 pub use parser::{ParseErrors, ParserOptions, parse};
+pub use pretty::pretty;

@@ -46,9 +46,8 @@ fn underscores_separate_digits(text: &str) -> bool {
     }
     let bytes = text.as_bytes();
     let prefixed = bytes.len() > 2 && bytes[0] == b'0' && bytes[1].is_ascii_alphabetic();
-    let is_digit = |at: Option<usize>| {
-        at.and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_hexdigit() || prefixed && byte == &bytes[1])
-    };
+    let is_digit =
+        |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_hexdigit() || prefixed && byte == &bytes[1]);
     let mut underscores = bytes.iter().enumerate().filter(|&(_, &byte)| byte == b'_').map(|(at, _)| at);
     underscores.all(|at| is_digit(at.checked_sub(1)) && is_digit(Some(at + 1)))
 }
@@ -219,10 +218,7 @@ mod tests {
             assert_eq!(parse_number(text), Ok(value), "{text}");
         }
         assert!(parse_number("nAn").is_ok_and(f64::is_nan));
-        assert_eq!(
-            parse_number("1e400"),
-            Err(r#"strconv.ParseFloat: parsing "1e400": value out of range"#.to_owned())
-        );
+        assert_eq!(parse_number("1e400"), Err(r#"strconv.ParseFloat: parsing "1e400": value out of range"#.to_owned()));
         assert_eq!(parse_number("0x"), Err(r#"strconv.ParseFloat: parsing "0x": invalid syntax"#.to_owned()));
     }
 

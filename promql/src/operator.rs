@@ -53,10 +53,7 @@ impl BinaryOp {
 
     /// `==`, `!=`, `>`, `>=`, `<`, `<=`: the ones that filter, or give 0 and 1 with `bool`.
     pub const fn is_comparison(self) -> bool {
-        matches!(
-            self,
-            Self::Equal | Self::NotEqual | Self::Greater | Self::GreaterOrEqual | Self::Less | Self::LessOrEqual
-        )
+        matches!(self, Self::Equal | Self::NotEqual | Self::Greater | Self::GreaterOrEqual | Self::Less | Self::LessOrEqual)
     }
 
     /// `and`, `or`, `unless`: the ones that work on sets of series.
@@ -166,10 +163,7 @@ impl AggregateOp {
 
     /// Whether the operator takes a parameter before the expression.
     pub const fn has_parameter(self) -> bool {
-        matches!(
-            self,
-            Self::TopK | Self::BottomK | Self::CountValues | Self::Quantile | Self::LimitK | Self::LimitRatio
-        )
+        matches!(self, Self::TopK | Self::BottomK | Self::CountValues | Self::Quantile | Self::LimitK | Self::LimitRatio)
     }
 
     /// Whether the operator needs the experimental switch.

@@ -4,9 +4,8 @@ use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
 use crate::ast::{
-    AggregateExpr, AtModifier, BinaryExpr, Call, Cardinality, DurationExpr, DurationKind, Expr, Extension, Grouping,
-    GroupingMode, MatchingMode, MatrixSelector, Notation, NumberLiteral, Span, StringLiteral, SubqueryExpr,
-    VectorMatching, VectorSelector,
+    AggregateExpr, AtModifier, BinaryExpr, Call, Cardinality, DurationExpr, DurationKind, Expr, Extension, Grouping, GroupingMode,
+    MatchingMode, MatrixSelector, Notation, NumberLiteral, Span, StringLiteral, SubqueryExpr, VectorMatching, VectorSelector,
 };
 use crate::labels::{METRIC_NAME, write_label_name};
 use crate::matcher::MatchOp;
@@ -163,13 +162,9 @@ impl VectorSelector {
     fn fmt_series(&self, out: &mut Formatter<'_>) -> fmt::Result {
         out.write_str(&self.name)?;
         let repeats_name = |matcher: &&crate::matcher::Matcher| {
-            *matcher.name == *METRIC_NAME
-                && matcher.op == MatchOp::Equal
-                && matcher.value == self.name
-                && !matcher.value.is_empty()
+            *matcher.name == *METRIC_NAME && matcher.op == MatchOp::Equal && matcher.value == self.name && !matcher.value.is_empty()
         };
-        let mut matchers: Vec<String> =
-            self.matchers.iter().filter(|matcher| !repeats_name(matcher)).map(ToString::to_string).collect();
+        let mut matchers: Vec<String> = self.matchers.iter().filter(|matcher| !repeats_name(matcher)).map(ToString::to_string).collect();
         if matchers.is_empty() {
             // Braces without a name are all there is to print of a selector that chooses everything.
             return if self.name.is_empty() { out.write_str("{}") } else { Ok(()) };
@@ -239,11 +234,7 @@ impl Display for Span {
 
 impl Display for DurationExpr {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        if self.wrapped {
-            write!(out, "({})", self.kind)
-        } else {
-            self.kind.fmt(out)
-        }
+        if self.wrapped { write!(out, "({})", self.kind) } else { self.kind.fmt(out) }
     }
 }
 

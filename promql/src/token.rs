@@ -166,10 +166,9 @@ impl TokenKind {
         match self {
             Self::Identifier | Self::MetricIdentifier | Self::Aggregate(_) | Self::Preprocessor(_) => true,
             Self::Operator(op) => op.is_set(),
-            Self::Keyword(keyword) => !matches!(
-                keyword,
-                Keyword::Bool | Keyword::On | Keyword::Ignoring | Keyword::GroupLeft | Keyword::GroupRight
-            ),
+            Self::Keyword(keyword) => {
+                !matches!(keyword, Keyword::Bool | Keyword::On | Keyword::Ignoring | Keyword::GroupLeft | Keyword::GroupRight)
+            }
             _ => false,
         }
     }

@@ -58,7 +58,7 @@ pub struct Lexer<'a> {
     bracket_open: bool,
     /// Whether a colon was seen since the last `[`.
     got_colon: bool,
-    /// Whether a number was ever seen inside brackets.
+    /// Whether a number, or a word that stands for one, was ever seen inside brackets.
     got_duration: bool,
 }
 
@@ -296,10 +296,12 @@ impl<'a> Lexer<'a> {
         Err(self.error(refusal))
     }
 
+    /// Prometheus does not take these words for a duration when a colon follows, by oversight: `a[step():]` is refused there.
     fn duration_word(&mut self, first: char) -> Result<TokenKind, LexError> {
-        self.preprocessor(first).ok_or_else(|| {
-            self.error(format!("unexpected character in duration expression: {}", quote_char(first)))
-        })
+        let refused = |lexer: &Self| lexer.error(format!("unexpected character in duration expression: {}", quote_char(first)));
+        let kind = self.preprocessor(first).ok_or_else(|| refused(self))?;
+        self.got_duration = true;
+        Ok(kind)
     }
 
     /// A word inside brackets, after the first number.
@@ -325,9 +327,7 @@ impl<'a> Lexer<'a> {
         let text = self.word_text();
         let kind = match TokenKind::of_word(text) {
             // Only before a parenthesis is `fill` the modifier: as a metric name it is older.
-            Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight))
-                if !self.is_before_paren() =>
-            {
+            Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight)) if !self.is_before_paren() => {
                 TokenKind::Identifier
             }
             Some(kind) => kind,

@@ -1,6 +1,6 @@
 //! Numbers and durations. What is cut out here is not yet known to be a valid number: the parser reads it.
 
-use super::{LexError, Lexer, Language, is_alphanumeric};
+use super::{Language, LexError, Lexer, is_alphanumeric};
 use crate::quote::quote;
 use crate::token::{Token, TokenKind};
 

@@ -66,8 +66,7 @@ impl Checker<'_> {
         let got = self.expr(&mut unary.expr);
         if !matches!(got, ValueType::Scalar | ValueType::Vector) {
             let got = quote(got.documented());
-            let message =
-                format!("unary expression only allowed on expressions of type scalar or instant vector, got {got}");
+            let message = format!("unary expression only allowed on expressions of type scalar or instant vector, got {got}");
             self.refuse(unary.position, message);
         }
     }

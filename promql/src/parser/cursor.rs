@@ -79,12 +79,7 @@ impl<'a> Parser<'a> {
 
     /// Runs a rule; a word that does not belong into it is reported as unexpected in `context`, which would rather
     /// have had `expected` (empty: nothing in particular).
-    pub(super) fn within<T>(
-        &mut self,
-        context: &str,
-        expected: &str,
-        rule: impl FnOnce(&mut Self) -> Parsed<T>,
-    ) -> Parsed<T> {
+    pub(super) fn within<T>(&mut self, context: &str, expected: &str, rule: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         match rule(self) {
             Err(Failure::Unexpected) => Err(self.unexpected(context, expected)),
             other => other,

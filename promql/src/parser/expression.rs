@@ -4,8 +4,7 @@ use super::cursor::{Failure, Parsed, Parser, too_deep};
 use super::error::ParseError;
 use super::matching::BinaryModifiers;
 use crate::ast::{
-    AggregateExpr, BinaryExpr, Call, Expr, Grouping, GroupingMode, Notation, NumberLiteral, ParenExpr, StringLiteral,
-    UnaryExpr,
+    AggregateExpr, BinaryExpr, Call, Expr, Grouping, GroupingMode, Notation, NumberLiteral, ParenExpr, StringLiteral, UnaryExpr,
 };
 use crate::function_signatures::{Function, Maturity};
 use crate::literal::{parse_duration_seconds, parse_number, unquote};
@@ -142,8 +141,7 @@ impl<'a> Parser<'a> {
     fn call(&mut self, name: Token<'a>) -> Parsed<Tree> {
         let arguments = self.arguments()?;
         let refuse = |why: String| Failure::from(ParseError::new(name.position(), why));
-        let function = Function::by_name(name.text)
-            .ok_or_else(|| refuse(format!("unknown function with name {}", quote(name.text))))?;
+        let function = Function::by_name(name.text).ok_or_else(|| refuse(format!("unknown function with name {}", quote(name.text))))?;
         let experimental = function.signature().maturity == Maturity::Experimental;
         if experimental && !self.options.experimental_functions {
             return Err(refuse(format!("function {} is not enabled", quote(name.text))));
@@ -211,12 +209,7 @@ impl<'a> Parser<'a> {
         Ok(Some(Grouping { mode, labels: list.labels }))
     }
 
-    fn aggregate_operands(
-        &self,
-        op: AggregateOp,
-        mut exprs: Vec<Expr>,
-        position: PositionRange,
-    ) -> Parsed<(Option<Box<Expr>>, Box<Expr>)> {
+    fn aggregate_operands(&self, op: AggregateOp, mut exprs: Vec<Expr>, position: PositionRange) -> Parsed<(Option<Box<Expr>>, Box<Expr>)> {
         let refuse = |message: String| Err(ParseError::new(position, message).into());
         if exprs.is_empty() {
             return refuse("no arguments for aggregate expression provided".to_owned());
@@ -229,9 +222,7 @@ impl<'a> Parser<'a> {
         match (exprs.pop(), exprs.pop()) {
             (Some(expr), None) if wanted == 1 => Ok((None, Box::new(expr))),
             (Some(expr), Some(param)) if wanted == 2 && got == 2 => Ok((Some(Box::new(param)), Box::new(expr))),
-            _ => refuse(format!(
-                "wrong number of arguments for aggregate expression provided, expected {wanted}, got {got}"
-            )),
+            _ => refuse(format!("wrong number of arguments for aggregate expression provided, expected {wanted}, got {got}")),
         }
     }
 
@@ -241,8 +232,7 @@ impl<'a> Parser<'a> {
         let position = token.position();
         let (value, notation) = match token.kind {
             TokenKind::Number => {
-                let value = parse_number(token.text)
-                    .map_err(|why| ParseError::new(position, format!("error parsing number: {why}")))?;
+                let value = parse_number(token.text).map_err(|why| ParseError::new(position, format!("error parsing number: {why}")))?;
                 (value, Notation::Number)
             }
             TokenKind::Duration => {
@@ -289,9 +279,6 @@ pub(super) fn sign(kind: TokenKind) -> Option<UnaryOp> {
 }
 
 fn begins_expression(kind: TokenKind) -> bool {
-    let literal = matches!(
-        kind,
-        TokenKind::Number | TokenKind::Duration | TokenKind::String | TokenKind::LeftParen | TokenKind::LeftBrace
-    );
+    let literal = matches!(kind, TokenKind::Number | TokenKind::Duration | TokenKind::String | TokenKind::LeftParen | TokenKind::LeftBrace);
     literal || sign(kind).is_some() || kind.may_name_metric()
 }

@@ -83,8 +83,6 @@ fn run<T>(
     parser.within("", "", rule).map_err(|failure| match failure {
         Failure::Refused(error) => ParseErrors::new(text, vec![*error]),
         // `within` turned this case into the other.
-        Failure::Unexpected => {
-            ParseErrors::new(text, vec![ParseError::new(PositionRange::default(), "unexpected input")])
-        }
+        Failure::Unexpected => ParseErrors::new(text, vec![ParseError::new(PositionRange::default(), "unexpected input")]),
     })
 }

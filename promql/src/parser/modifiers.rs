@@ -182,27 +182,15 @@ impl<'a> Parser<'a> {
 
 fn shiftable(expr: &mut Expr) -> Option<Shiftable<'_>> {
     match expr {
-        Expr::Vector(selector) => Some(Shiftable {
-            offset: &mut selector.offset,
-            at: &mut selector.at,
-            end: &mut selector.position.end,
-        }),
-        Expr::Matrix(matrix) => Some(Shiftable {
-            offset: &mut matrix.selector.offset,
-            at: &mut matrix.selector.at,
-            end: &mut matrix.position.end,
-        }),
-        Expr::Subquery(subquery) => Some(Shiftable {
-            offset: &mut subquery.offset,
-            at: &mut subquery.at,
-            end: &mut subquery.position.end,
-        }),
+        Expr::Vector(selector) => Some(Shiftable { offset: &mut selector.offset, at: &mut selector.at, end: &mut selector.position.end }),
+        Expr::Matrix(matrix) => {
+            Some(Shiftable { offset: &mut matrix.selector.offset, at: &mut matrix.selector.at, end: &mut matrix.position.end })
+        }
+        Expr::Subquery(subquery) => Some(Shiftable { offset: &mut subquery.offset, at: &mut subquery.at, end: &mut subquery.position.end }),
         _ => None,
     }
 }
 
 fn must_follow_selector(modifier: &str) -> String {
-    format!(
-        "{modifier} modifier must be preceded by an instant vector selector or range vector selector or a subquery"
-    )
+    format!("{modifier} modifier must be preceded by an instant vector selector or range vector selector or a subquery")
 }

@@ -307,9 +307,8 @@ impl<'a> Parser<'a> {
     fn small_integer(&mut self) -> Parsed<i32> {
         let minus = self.take_if(TokenKind::Operator(BinaryOp::Sub))?.is_some();
         let token: Token<'a> = self.expect(TokenKind::Number)?;
-        let value: i32 = token.text.parse().map_err(|_| {
-            ParseError::new(token.position(), format!("error parsing integer: {}", quote(token.text)))
-        })?;
+        let value: i32 =
+            token.text.parse().map_err(|_| ParseError::new(token.position(), format!("error parsing integer: {}", quote(token.text))))?;
         Ok(if minus { -value } else { value })
     }
 

@@ -43,9 +43,7 @@ impl AnchoredRegex {
         }
         let parsed = syntax::parse(pattern)?;
         let anchored = Hir::concat(vec![Hir::look(Look::Start), parsed.hir, Hir::look(Look::End)]);
-        let limits = meta::Config::new()
-            .nfa_size_limit(Some(COMPILED_BYTES_MAX))
-            .onepass_size_limit(Some(COMPILED_BYTES_MAX));
+        let limits = meta::Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX)).onepass_size_limit(Some(COMPILED_BYTES_MAX));
         let compiled = meta::Builder::new().configure(limits).build_from_hir(&anchored).map_err(|_| too_large())?;
         Ok(Self { pattern: pattern.to_owned(), compiled, names: parsed.names.into() })
     }

@@ -115,8 +115,7 @@ impl<'a> Parser<'a> {
                     let stacked = &self.pattern[from..self.position];
                     return Err(refused("invalid nested repetition operator", stacked));
                 }
-                let piece =
-                    pieces.pop().ok_or_else(|| refused("missing argument to repetition operator", written))?;
+                let piece = pieces.pop().ok_or_else(|| refused("missing argument to repetition operator", written))?;
                 pieces.push(repeated(piece, &repeat, !lazy, written)?);
                 last_repeat = Some(start);
                 continue;
@@ -247,9 +246,7 @@ impl<'a> Parser<'a> {
         let rest = self.rest();
         let (name, length) = match rest.strip_prefix('{') {
             Some(braced) => {
-                let end = braced
-                    .find('}')
-                    .ok_or_else(|| refused("invalid character class range", &self.pattern[start..]))?;
+                let end = braced.find('}').ok_or_else(|| refused("invalid character class range", &self.pattern[start..]))?;
                 (&braced[..end], end + 2)
             }
             None => {
@@ -349,8 +346,7 @@ impl<'a> Parser<'a> {
         if let Some(named) = self.rest().strip_prefix("[:") {
             if let Some(end) = named.find(":]") {
                 let written = &self.rest()[..end + 4];
-                let class = class::posix(&named[..end])
-                    .ok_or_else(|| refused("invalid character class range", written))?;
+                let class = class::posix(&named[..end]).ok_or_else(|| refused("invalid character class range", written))?;
                 self.position += written.len();
                 return Ok(Some(self.folded(class)));
             }

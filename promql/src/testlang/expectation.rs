@@ -13,7 +13,12 @@ pub enum ExpectedValue {
     /// The series of an instant or range result; none at all means an empty result.
     Series(Vec<ExpectedSeries>),
     /// The series of a range vector that an instant query gives, with values at these times.
-    RangeVector { start_ms: i64, end_ms: i64, step_ms: i64, series: Vec<ExpectedSeries> },
+    RangeVector {
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+        series: Vec<ExpectedSeries>,
+    },
 }
 
 /// One expected series.

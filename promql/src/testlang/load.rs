@@ -25,8 +25,8 @@ pub(super) fn parse_load(number: usize, line: &str, lines: &mut Lines<'_>) -> Re
         "load_with_nhcb" => ClassicHistograms::AlsoAsNative,
         _ => return Err(ScriptError::new(number, "invalid load command. (load[_with_nhcb] <step:duration>)")),
     };
-    let interval_ms = parse_duration_ms(interval)
-        .map_err(|why| ScriptError::new(number, format!("invalid step definition {interval:?}: {why}")))?;
+    let interval_ms =
+        parse_duration_ms(interval).map_err(|why| ScriptError::new(number, format!("invalid step definition {interval:?}: {why}")))?;
     let mut load = Load { interval_ms, classic_histograms, series: Vec::new() };
     let mut pending: Option<StartLine> = None;
     while let Some((number, line)) = lines.take_of_command() {
@@ -90,9 +90,8 @@ fn parse_start_line(number: usize, metric: &str, line: &str) -> Result<StartLine
     let labels = parse_series(number, metric)?.labels;
     let mut offsets_ms = Vec::new();
     for item in line.split_whitespace().skip(1) {
-        push_start_item(&mut offsets_ms, item).map_err(|why| {
-            ScriptError::new(number, format!("invalid @st sequence: invalid ST item {item:?}: {why}"))
-        })?;
+        push_start_item(&mut offsets_ms, item)
+            .map_err(|why| ScriptError::new(number, format!("invalid @st sequence: invalid ST item {item:?}: {why}")))?;
     }
     Ok(StartLine { line: number, labels, offsets_ms })
 }
@@ -118,11 +117,7 @@ fn push_start_item(offsets_ms: &mut Vec<Option<i64>>, item: &str) -> Result<(), 
     })
 }
 
-fn push_repeated(
-    offsets_ms: &mut Vec<Option<i64>>,
-    count: usize,
-    next: impl FnMut() -> Option<i64>,
-) -> Result<(), String> {
+fn push_repeated(offsets_ms: &mut Vec<Option<i64>>, count: usize, next: impl FnMut() -> Option<i64>) -> Result<(), String> {
     if count > START_VALUES_MAX - offsets_ms.len().min(START_VALUES_MAX) {
         return Err(format!("more than {START_VALUES_MAX} values"));
     }
