@@ -204,6 +204,21 @@ impl<'a> BitReader<'a> {
         value
     }
 
+    /// The next two exponential Golomb codes; none when the bits are no codes.
+    #[inline]
+    pub fn take_golomb_pair(&mut self, first_order: u32, second_order: u32) -> Option<(u64, u64)> {
+        let word = self.peek();
+        let (first, first_length) = short_golomb(word, first_order);
+        if first_length < 40 {
+            let (second, second_length) = short_golomb(word >> first_length, second_order);
+            if first_length + second_length <= 56 {
+                self.position += (first_length + second_length) as usize;
+                return Some((first, second));
+            }
+        }
+        Some((self.take_golomb(first_order)?, self.take_golomb(second_order)?))
+    }
+
     /// The next exponential Golomb code; none when the bits are no code.
     #[inline]
     pub fn take_golomb(&mut self, order: u32) -> Option<u64> {
@@ -227,6 +242,16 @@ impl<'a> BitReader<'a> {
         let shifted = self.take(width) | 1 << width;
         Some(shifted - (1 << order))
     }
+}
+
+/// The code at the beginning of `word` and its length; the code is right only if it lies within the word.
+#[inline(always)]
+fn short_golomb(word: u64, order: u32) -> (u64, u32) {
+    let zeros = word.trailing_zeros();
+    let width = zeros + order;
+    let top = 1u64.wrapping_shl(width);
+    let low = word.wrapping_shr(zeros + 1) & top.wrapping_sub(1);
+    ((low | top).wrapping_sub(1 << order), zeros + 1 + width)
 }
 
 #[cfg(test)]
@@ -268,9 +293,26 @@ mod tests {
         }
 
         #[test]
+        fn pairs_of_codes_come_back(values in prop::collection::vec((any::<[u64; 2]>(), 1u32..64, 0u32..16), 0..100)) {
+            let mut bytes = vec![];
+            let mut writer = BitWriter::new(&mut bytes);
+            for &([first, second], shift, order) in &values {
+                writer.put_golomb(first >> shift, order);
+                writer.put_golomb(second >> (64 - shift) >> 1, 16 - order);
+            }
+            writer.finish();
+            let mut reader = BitReader::new(&bytes);
+            for &([first, second], shift, order) in &values {
+                prop_assert_eq!(reader.take_golomb_pair(order, 16 - order), Some((first >> shift, second >> (64 - shift) >> 1)));
+            }
+        }
+
+        #[test]
         fn any_bytes_read(bytes: Vec<u8>, order in 0u32..16) {
             let mut reader = BitReader::new(&bytes);
             while reader.take_golomb(order).is_some() {}
+            let mut reader = BitReader::new(&bytes);
+            while reader.take_golomb_pair(order, 3).is_some() {}
         }
 
         #[test]

@@ -62,7 +62,7 @@ pub fn smallest(value: f64) -> Option<(u8, i64)> {
 /// The largest exponent that keeps the mantissa of `value` below the limit.
 fn exponent_limit(value: f64) -> Option<u8> {
     let binary_exponent = ((value.to_bits() >> 52) & 0x7ff) as i32 - 1022;
-    let decimal_digits = (51 - binary_exponent) * 1233 >> 12;
+    let decimal_digits = ((51 - binary_exponent) * 1233) >> 12;
     (decimal_digits > 0 && value.is_finite()).then_some(decimal_digits.min(i32::from(EXPONENT_MAX)) as u8)
 }
 

@@ -35,10 +35,10 @@ fn packed(numbers: &[i64]) -> usize {
     let mut bytes = Vec::new();
     numbers.iter().for_each(|&number| varint::put_signed(&mut bytes, number));
     let level = match numbers.len() {
-        ..=64 => 1,
-        ..=256 => 2,
-        ..=1024 => 3,
-        ..=4096 => 4,
+        0..=64 => 1,
+        65..=256 => 2,
+        257..=1024 => 3,
+        1025..=4096 => 4,
         _ => 5,
     };
     let compressed = zstd::bulk::compress(&bytes, level).expect("compress into memory").len();

@@ -62,15 +62,12 @@ impl Encoder {
         let mut run_start = 0;
         for (index, &value) in values.iter().enumerate() {
             let mut found = at_exponent(value, exponent, power);
-            if found.is_none() || (exponent > 0 && integers_follow(&values[index..])) {
-                if let Some((better, mantissa)) = decimal::smallest(value)
-                    && fits(mantissa)
-                {
-                    found = Some(mantissa);
-                    if better != exponent {
-                        self.end_run(exponent, index - run_start);
-                        (exponent, power, run_start) = (better, decimal::power(better), index);
-                    }
+            let leave = found.is_none() || (exponent > 0 && integers_follow(&values[index..]));
+            if leave && let Some((better, mantissa)) = decimal::smallest(value).filter(|(_, mantissa)| fits(*mantissa)) {
+                found = Some(mantissa);
+                if better != exponent {
+                    self.end_run(exponent, index - run_start);
+                    (exponent, power, run_start) = (better, decimal::power(better), index);
                 }
             }
             let (code, payload) = match found {

@@ -27,6 +27,7 @@ pub(super) struct Exceptions {
     gaps: Vec<u64>,
     uppers: Vec<i64>,
     expected: usize,
+    stream: Vec<u8>,
 }
 
 impl Exceptions {
@@ -49,13 +50,13 @@ impl Exceptions {
     }
 
     /// Appends all to `out`.
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
+    pub(super) fn put(&mut self, out: &mut Vec<u8>) {
         let signed = self.uppers.iter().any(|&upper| upper < 0);
         let code = |upper: i64| if signed { varint::zigzag(upper) } else { upper as u64 - 1 };
         let gap_order = best_order(self.gaps.iter().copied(), GAP_ORDER_MAX);
         let upper_order = best_order(self.uppers.iter().map(|&upper| code(upper)), UPPER_ORDER_MAX);
-        let mut stream = Vec::new();
-        let mut writer = BitWriter::new(&mut stream);
+        self.stream.clear();
+        let mut writer = BitWriter::new(&mut self.stream);
         for (&gap, &upper) in self.gaps.iter().zip(&self.uppers) {
             writer.put_golomb(gap, gap_order);
             let upper = code(upper);
@@ -67,8 +68,8 @@ impl Exceptions {
         writer.finish();
         varint::put(out, self.gaps.len() as u64);
         out.push((gap_order | upper_order << UPPER_SHIFT) as u8 | if signed { SIGNED } else { 0 });
-        varint::put(out, stream.len() as u64);
-        out.extend_from_slice(&stream);
+        varint::put(out, self.stream.len() as u64);
+        out.extend_from_slice(&self.stream);
     }
 }
 
@@ -118,9 +119,8 @@ impl<'a> Remaining<'a> {
         }
         self.remaining -= 1;
         let order = u32::from(self.orders);
-        let gap = self.stream.take_golomb(order & GAP_ORDER_MAX).filter(|&gap| gap < super::SAMPLES_MAX as u64);
-        let upper = self.stream.take_golomb(order >> UPPER_SHIFT & UPPER_ORDER_MAX);
-        let (Some(gap), Some(mut upper)) = (gap, upper) else { return Err(self.damaged()) };
+        let pair = self.stream.take_golomb_pair(order & GAP_ORDER_MAX, order >> UPPER_SHIFT & UPPER_ORDER_MAX);
+        let Some((gap, mut upper)) = pair.filter(|&(gap, _)| gap < super::SAMPLES_MAX as u64) else { return Err(self.damaged()) };
         if upper == ESCAPE {
             upper = self.stream.take(64);
         }

@@ -120,24 +120,24 @@ impl Planner {
 /// Costs are in bits. Those of exceptions are estimates of what `exceptions` writes, plus something for the
 /// time they take to decode.
 pub(super) struct Histogram {
-    counts: [u16; 65],
+    counts: [u16; 64],
     /// Bit `l` is set when there are numbers of `l` bits.
-    present: u128,
+    present: u64,
     count: u32,
-    /// Numbers below the reference, and their bits.
+    /// Numbers below the reference, and the bit lengths of their exceptions together.
     below: u32,
-    below_bits: u32,
+    below_lengths: u32,
 }
 
 /// Bits of the frame around exceptions.
 pub(super) const FRAME_BITS: u32 = 24;
 
 /// Bits added for each exception so that only those that pay are made.
-const EXCEPTION_PENALTY: u32 = 4;
+const EXCEPTION_PENALTY: u32 = 2;
 
 impl Histogram {
     pub(super) fn new() -> Self {
-        Self { counts: [0; 65], present: 0, count: 0, below: 0, below_bits: 0 }
+        Self { counts: [0; 64], present: 0, count: 0, below: 0, below_lengths: 0 }
     }
 
     #[inline(always)]
@@ -145,7 +145,7 @@ impl Histogram {
         self.count += 1;
         if (number as i64) < 0 {
             self.below += 1;
-            self.below_bits += upper_bits(1 + bits::bit_length(!number));
+            self.below_lengths += 1 + bits::bit_length(!number);
             return;
         }
         let length = bits::bit_length(number);
@@ -163,7 +163,7 @@ impl Histogram {
         self.present |= other.present;
         self.count += other.count;
         self.below += other.below;
-        self.below_bits += other.below_bits;
+        self.below_lengths += other.below_lengths;
     }
 
     /// The cheapest width and its bits, packed values and exceptions together, with `frame_bits` if there
@@ -171,46 +171,39 @@ impl Histogram {
     pub(super) fn cheapest(&self, frame_bits: u32) -> (u8, u32) {
         let mut best = (64, self.count * 64);
         let mut candidates = self.present | 1;
-        let mut above = 0u128;
-        while candidates != 0 {
-            let width = 127 - candidates.leading_zeros();
+        // From wide to narrow: how many numbers are longer than the width, and their lengths together.
+        let (mut longer, mut lengths) = (0, 0);
+        while candidates != 0 && (longer + self.below) * 2 <= self.count {
+            let width = candidates.ilog2();
             candidates &= !(1 << width);
-            let mut longer = above;
-            let (mut exceptions, mut upper) = (self.below, self.below_bits);
-            while longer != 0 {
-                let length = longer.trailing_zeros();
-                let count = u32::from(self.counts[length as usize]);
-                exceptions += count;
-                upper += count * upper_bits(length - width);
-                longer &= longer - 1;
-            }
             let mut bits = self.count * width;
+            let exceptions = longer + self.below;
             if exceptions > 0 {
-                bits += frame_bits + upper + exceptions * (self.gap_bits(exceptions) + EXCEPTION_PENALTY);
+                let upper_lengths = self.below_lengths + lengths - longer * width;
+                bits += frame_bits + upper_lengths * 3 / 2 + exceptions * (self.gap_bits(exceptions) + EXCEPTION_PENALTY);
             }
             if bits <= best.1 {
                 best = (width as u8, bits);
             }
-            above |= 1 << width & self.present;
+            let count = u32::from(self.counts[width as usize]);
+            longer += count;
+            lengths += count * width;
         }
         best
     }
 
-    /// Bits of the gap to an exception when there are `exceptions`.
+    /// Bits of the gap to an exception when there are `exceptions` (at least one).
     fn gap_bits(&self, exceptions: u32) -> u32 {
-        1 + bits::bit_length(u64::from(self.count / exceptions.max(1)))
+        2 + (self.count / exceptions).max(1).ilog2()
     }
-}
-
-/// Bits of an exception's upper part of `length` bits.
-#[inline(always)]
-fn upper_bits(length: u32) -> u32 {
-    (3 * length + 1) / 2
 }
 
 fn lay_out(residuals: &[i64], mapping: Mapping, plan: &mut Plan) {
     plan.mapping = mapping;
     plan.widths.clear();
+    if residuals.len() <= BLOCK {
+        return lay_out_one(residuals, plan);
+    }
     let mut total = Histogram::new();
     let mut cost = 0;
     let block_frame_bits = FRAME_BITS / residuals.len().div_ceil(BLOCK) as u32;
@@ -232,4 +225,16 @@ fn lay_out(residuals: &[i64], mapping: Mapping, plan: &mut Plan) {
         plan.widths.push(width);
     }
     plan.bits = cost + 8 * mapping.reference_bytes();
+}
+
+/// A single block: uniform by nature.
+fn lay_out_one(residuals: &[i64], plan: &mut Plan) {
+    let mut histogram = Histogram::new();
+    for &residual in residuals {
+        histogram.add(plan.mapping.apply(residual));
+    }
+    let (width, cost) = histogram.cheapest(FRAME_BITS);
+    plan.uniform = true;
+    plan.widths.push(width);
+    plan.bits = 8 + cost + 8 * plan.mapping.reference_bytes();
 }
