@@ -10,8 +10,14 @@ use crate::value_type::ValueType;
 /// The answer of a query; which kind depends on the type of its expression and on whether it ran over a range.
 #[derive(Clone, Debug)]
 pub enum Value {
-    Scalar { time_ms: i64, value: f64 },
-    String { time_ms: i64, value: Arc<str> },
+    Scalar {
+        time_ms: i64,
+        value: f64,
+    },
+    String {
+        time_ms: i64,
+        value: Arc<str>,
+    },
     /// One sample a series, all of the same time, in the order that sorting functions gave them.
     Vector(Vec<Sample>),
     /// Many samples a series; sorted by labels.

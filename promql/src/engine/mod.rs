@@ -22,6 +22,7 @@ mod aggregate;
 mod binary;
 mod same_labels;
 mod instant;
+mod histogram_stats;
 mod answer;
 mod evaluator;
 

@@ -93,20 +93,10 @@ impl FloatHistogram {
             let their = to_schema_compensated(their_spans, their_counts, &[], other.schema, schema);
             merge(own.operand(), their.operand(), Combine::AddCompensated, schema, threshold)
         };
-        let positive = side(
-            &self.positive_spans,
-            &self.positive_buckets,
-            &carried.positive_buckets,
-            &other.positive_spans,
-            &other.positive_buckets,
-        );
-        let negative = side(
-            &self.negative_spans,
-            &self.negative_buckets,
-            &carried.negative_buckets,
-            &other.negative_spans,
-            &other.negative_buckets,
-        );
+        let positive =
+            side(&self.positive_spans, &self.positive_buckets, &carried.positive_buckets, &other.positive_spans, &other.positive_buckets);
+        let negative =
+            side(&self.negative_spans, &self.negative_buckets, &carried.negative_buckets, &other.negative_spans, &other.negative_buckets);
         carried.positive_spans.clone_from(&positive.spans);
         carried.negative_spans.clone_from(&negative.spans);
         carried.positive_buckets = positive.compensation;
@@ -215,9 +205,7 @@ impl Resolved<'_> {
     fn operand(&self) -> Operand<'_> {
         match self {
             Resolved::AsIs(operand) => *operand,
-            Resolved::Reduced(layout) => {
-                Operand { spans: &layout.spans, counts: &layout.counts, compensation: &layout.compensation }
-            }
+            Resolved::Reduced(layout) => Operand { spans: &layout.spans, counts: &layout.counts, compensation: &layout.compensation },
         }
     }
 }
@@ -290,10 +278,8 @@ mod tests {
 
     #[test]
     fn mismatched_custom_bounds_are_intersected() {
-        let custom = |bounds: &[f64], counts: &[f64]| FloatHistogram {
-            custom_values: bounds.into(),
-            ..histogram(CUSTOM_BUCKETS_SCHEMA, 0, counts)
-        };
+        let custom =
+            |bounds: &[f64], counts: &[f64]| FloatHistogram { custom_values: bounds.into(), ..histogram(CUSTOM_BUCKETS_SCHEMA, 0, counts) };
         let mut left = custom(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0, 4.0]);
         let addition = left.add(&custom(&[1.0, 3.0], &[10.0, 20.0, 30.0])).unwrap();
         assert!(addition.bounds_reconciled);

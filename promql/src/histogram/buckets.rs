@@ -1,6 +1,6 @@
 //! Walking over the buckets of a histogram, from the lowest to the highest or back.
 
-use super::bounds::{bound, CUSTOM_BUCKETS_SCHEMA};
+use super::bounds::{CUSTOM_BUCKETS_SCHEMA, bound};
 use super::{FloatHistogram, Span};
 
 /// A bucket with its bounds and its own (not cumulative) count.

@@ -33,15 +33,12 @@ impl FloatHistogram {
         if zero.threshold != self.zero_threshold || self.zero_count < zero.count {
             return true;
         }
-        self.lost_on_side(
-            previous,
-            (&self.positive_spans, &self.positive_buckets),
-            (&previous.positive_spans, &previous.positive_buckets),
-        ) || self.lost_on_side(
-            previous,
-            (&self.negative_spans, &self.negative_buckets),
-            (&previous.negative_spans, &previous.negative_buckets),
-        )
+        self.lost_on_side(previous, (&self.positive_spans, &self.positive_buckets), (&previous.positive_spans, &previous.positive_buckets))
+            || self.lost_on_side(
+                previous,
+                (&self.negative_spans, &self.negative_buckets),
+                (&previous.negative_spans, &previous.negative_buckets),
+            )
     }
 
     fn lost_on_side(&self, previous: &FloatHistogram, own: (&[Span], &[f64]), theirs: (&[Span], &[f64])) -> bool {

@@ -13,13 +13,25 @@ const TOLERANCE: f64 = 1e-6;
 pub fn value(eval: &Eval, value: &Value, times: (i64, i64, i64)) -> Result<(), String> {
     match (&eval.value, value) {
         (ExpectedValue::Scalar(expected), Value::Scalar { value, .. }) => {
-            if almost_equal(*expected, *value) { Ok(()) } else { Err(format!("expected {expected}, got {value}")) }
+            if almost_equal(*expected, *value) {
+                Ok(())
+            } else {
+                Err(format!("expected {expected}, got {value}"))
+            }
         }
         (ExpectedValue::String(expected), Value::String { value, .. }) => {
-            if expected.as_str() == &**value { Ok(()) } else { Err(format!("expected {expected:?}, got {value:?}")) }
+            if expected.as_str() == &**value {
+                Ok(())
+            } else {
+                Err(format!("expected {expected:?}, got {value:?}"))
+            }
         }
         (ExpectedValue::Series(series) | ExpectedValue::RangeVector { series, .. }, Value::Matrix(matrix)) => {
-            if eval.ordered { Err("an ordered result cannot be a matrix".to_owned()) } else { matrices(series, matrix, times) }
+            if eval.ordered {
+                Err("an ordered result cannot be a matrix".to_owned())
+            } else {
+                matrices(series, matrix, times)
+            }
         }
         (ExpectedValue::Series(series), Value::Vector(vector)) => vectors(series, vector, eval.ordered),
         (expected, got) => Err(format!("expected {expected:?}, got {got:?}")),
@@ -100,9 +112,8 @@ fn same_histogram(expected: &FloatHistogram, value: &FloatHistogram) -> bool {
     let (mut expected, mut value) = (expected.clone(), value.clone());
     expected.compact(0);
     value.compact(0);
-    let all_equal = |left: &[f64], right: &[f64]| {
-        left.len() == right.len() && left.iter().zip(right).all(|(left, right)| almost_equal(*left, *right))
-    };
+    let all_equal =
+        |left: &[f64], right: &[f64]| left.len() == right.len() && left.iter().zip(right).all(|(left, right)| almost_equal(*left, *right));
     expected.schema == value.schema
         && almost_equal(expected.count, value.count)
         && almost_equal(expected.sum, value.sum)

@@ -15,9 +15,9 @@ use std::time::Duration;
 use crate::engine::{Engine, EngineOptions, QueryError, QueryOptions, QueryOutput};
 use crate::memory_source::MemorySource;
 use crate::parser::{ParserOptions, parse};
+use crate::sample::SampleValue;
 use crate::testlang::{CommandKind, Eval, EvalTime, ExpectedValue, ScriptError, TextMatch, parse_script};
 use crate::value::{Sample, Series, Value};
-use crate::sample::SampleValue;
 
 const MINUTE_MS: i64 = 60_000;
 

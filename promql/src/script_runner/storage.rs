@@ -72,9 +72,8 @@ fn fits(last: &FloatHistogram, histogram: &FloatHistogram) -> bool {
     if is_stale(last.sum) || histogram.counter_reset_hint == CounterResetHint::Reset {
         return false;
     }
-    let same_kind = histogram.schema == last.schema
-        && histogram.zero_threshold == last.zero_threshold
-        && histogram.custom_values == last.custom_values;
+    let same_kind =
+        histogram.schema == last.schema && histogram.zero_threshold == last.zero_threshold && histogram.custom_values == last.custom_values;
     let unmarked = FloatHistogram { counter_reset_hint: CounterResetHint::Unknown, ..histogram.clone() };
     same_kind && !unmarked.detect_reset(last)
 }

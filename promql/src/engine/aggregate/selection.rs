@@ -17,12 +17,7 @@ const COUNT_MAX: f64 = 9_223_372_036_854_774_784.0;
 
 /// The chosen series. Of one step they stand in the order of the aggregation; otherwise each has the steps at which it
 /// was chosen.
-pub fn select(
-    aggregate: &Aggregate,
-    parameter: &[f64],
-    columns: Vec<Column>,
-    notes: &mut Notes,
-) -> Result<Vec<Column>, QueryError> {
+pub fn select(aggregate: &Aggregate, parameter: &[f64], columns: Vec<Column>, notes: &mut Notes) -> Result<Vec<Column>, QueryError> {
     let position = aggregate.parameter.as_ref().map_or(aggregate.position, |parameter| parameter.position);
     if !check_parameter(aggregate.op, parameter, position, notes)? {
         return Ok(Vec::new());

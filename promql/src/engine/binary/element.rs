@@ -126,7 +126,12 @@ impl Operation {
     }
 
     /// None: there is no result. (That a collision of reset hints has none is Prometheus' decision.)
-    fn note_addition(&self, outcome: Result<Addition, IncompatibleSchemas>, operation: HistogramOperation, notes: &mut Notes) -> Option<()> {
+    fn note_addition(
+        &self,
+        outcome: Result<Addition, IncompatibleSchemas>,
+        operation: HistogramOperation,
+        notes: &mut Notes,
+    ) -> Option<()> {
         let Ok(addition) = outcome else {
             notes.push(AnnotationKind::IncompatibleBucketLayout { operator: self.op.as_str().to_owned() }, self.position);
             return None;
@@ -142,11 +147,8 @@ impl Operation {
     }
 
     fn note_incompatible(&self, left: &str, right: &str, notes: &mut Notes) {
-        let kind = AnnotationKind::IncompatibleTypes {
-            left: left.to_owned(),
-            operator: self.op.as_str().to_owned(),
-            right: right.to_owned(),
-        };
+        let kind =
+            AnnotationKind::IncompatibleTypes { left: left.to_owned(), operator: self.op.as_str().to_owned(), right: right.to_owned() };
         notes.push(kind, self.position);
     }
 }

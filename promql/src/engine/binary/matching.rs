@@ -124,9 +124,7 @@ impl Matcher<'_> {
         let mut result: Option<usize> = None;
         for step in steps.iter().copied() {
             let outcome = match (left.floats(step), right.floats(step)) {
-                (Some(left), Some(right)) => {
-                    element.of_floats(left, right, notes).map(|(value, holds)| (SampleValue::Float(value), holds))
-                }
+                (Some(left), Some(right)) => element.of_floats(left, right, notes).map(|(value, holds)| (SampleValue::Float(value), holds)),
                 _ => element.of_values(&left.value(step), &right.value(step), notes).map(|outcome| (outcome.value, outcome.holds)),
             };
             let Some((value, holds)) = outcome else { continue };

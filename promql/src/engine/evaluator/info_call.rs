@@ -5,7 +5,7 @@ use super::super::functions::info::InfoQuery;
 use super::super::grid::Grid;
 use super::super::instant::for_each_holding;
 use super::super::notes::Notes;
-use super::super::plan::{Call, Node, Selector};
+use super::super::plan::{Call, HistogramDetail, Node, Selector};
 use super::super::same_labels;
 use super::{Column, Evaluator, Vector};
 use crate::ast::Extension;
@@ -29,7 +29,8 @@ impl<'a> Evaluator<'a> {
         let (at_ms, offset_ms) = call.info_time;
         let hints = SelectHints { step_ms: grid.step_ms, function: "info", ..SelectHints::default() };
         let position = PositionRange::default();
-        let selector = Selector { matchers, at_ms, offset_ms, extension: Extension::None, hints, position };
+        let (extension, detail) = (Extension::None, HistogramDetail::Whole);
+        let selector = Selector { matchers, at_ms, offset_ms, extension, detail, hints, position };
         let parts = self.scan(
             &selector,
             self.instant_range(&selector, grid),

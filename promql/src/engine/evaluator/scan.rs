@@ -6,8 +6,9 @@ use super::super::column::Column;
 use super::super::error::QueryError;
 use super::super::functions::window::SplitSeries;
 use super::super::grid::Grid;
+use super::super::histogram_stats::drop_buckets;
 use super::super::notes::Notes;
-use super::super::plan::Selector;
+use super::super::plan::{HistogramDetail, Selector};
 use super::Evaluator;
 use crate::source::{SelectRequest, SeriesBuffer, SeriesCursor};
 
@@ -40,8 +41,19 @@ impl Evaluator<'_> {
         notes: &mut Notes,
     ) -> Result<Vec<S>, QueryError> {
         self.budget.check_time()?;
+        let without_buckets = selector.detail == HistogramDetail::WithoutBuckets;
+        // A sample right at the open end of the range says whether the next one comes after a reset.
+        let start_ms = if without_buckets { start_ms - 1 } else { start_ms };
         let request = SelectRequest { matchers: selector.matchers.clone(), start_ms, end_ms, hints: selector.hints.clone() };
         let cursors = self.source.select(&request)?;
+        let each: Each<'_, S> = if without_buckets {
+            &|state, scratch, notes| {
+                drop_buckets(&mut scratch.buffer);
+                each(state, scratch, notes)
+            }
+        } else {
+            each
+        };
         let threads = self.threads_for(&cursors, grid);
         if threads < 2 {
             return cursors.into_iter().map(|cursor| self.read(cursor, new(), each, notes)).collect();

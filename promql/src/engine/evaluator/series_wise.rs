@@ -97,8 +97,7 @@ impl Evaluator<'_> {
                 self.fold(&operation.vector, grid, new, &apply, notes)
             }
             Node::Call(call) => {
-                let scalars =
-                    call.args[1..].iter().map(|arg| self.scalar(&arg.node, grid, notes)).collect::<Result<Vec<_>, _>>()?;
+                let scalars = call.args[1..].iter().map(|arg| self.scalar(&arg.node, grid, notes)).collect::<Result<Vec<_>, _>>()?;
                 let apply = |state: &mut S, column: &mut Column, notes: &mut Notes| {
                     elementwise::apply(call.function, column, &scalars);
                     if column.is_empty() {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
+use super::super::error::QueryError;
 use super::super::notes::Notes;
 use super::boundary::{Edges, Monotonicity, edge_floats, edge_histogram};
 use super::extrapolation::RateKind;
 use super::histogram_rate::{add, sub};
-use super::super::error::QueryError;
 use super::window::{Bounds, Samples, SplitSeries, Subject, Window};
 use crate::ast::Extension;
 use crate::histogram::{CounterResetHint, FloatHistogram};

@@ -40,7 +40,12 @@ pub fn rate_of_histograms(
 }
 
 /// Last minus first, plus what was lost in resets.
-fn increase_between(samples: Samples<'_, Arc<FloatHistogram>>, kind: RateKind, subject: Subject, notes: &mut Notes) -> Option<FloatHistogram> {
+fn increase_between(
+    samples: Samples<'_, Arc<FloatHistogram>>,
+    kind: RateKind,
+    subject: Subject,
+    notes: &mut Notes,
+) -> Option<FloatHistogram> {
     let histograms = samples.values;
     let (first, last) = (&histograms[0], histograms.last()?);
     let is_gauge = |histogram: &FloatHistogram| histogram.counter_reset_hint == CounterResetHint::Gauge;

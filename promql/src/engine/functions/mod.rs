@@ -24,8 +24,8 @@ pub mod sorting;
 pub mod absent;
 pub mod info;
 
-pub use extended_rate::extended_samples;
 pub use boundary::{Monotonicity, interpolate, interpolate_histograms, monotonicity_of};
+pub use extended_rate::extended_samples;
 pub use histogram_over_time::{HistogramMean, HistogramSum, Seen};
 pub use order_statistics::quantile_of;
 pub use over_time::Mean;

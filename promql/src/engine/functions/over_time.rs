@@ -47,8 +47,7 @@ impl Mean {
             self.make_incremental(self.count - 1.0);
         }
         let share = (self.count - 1.0) / self.count;
-        (self.sum_or_mean, self.compensation) =
-            kahan::add(value / self.count, share * self.sum_or_mean, share * self.compensation);
+        (self.sum_or_mean, self.compensation) = kahan::add(value / self.count, share * self.sum_or_mean, share * self.compensation);
     }
 
     fn make_incremental(&mut self, count: f64) {
@@ -72,17 +71,12 @@ impl Mean {
         }
         let (own_share, other_share) = (self.count / count, other.count / count);
         let compensation = own_share * self.compensation + other_share * other.compensation;
-        (self.sum_or_mean, self.compensation) =
-            kahan::add(other_share * other.sum_or_mean, own_share * self.sum_or_mean, compensation);
+        (self.sum_or_mean, self.compensation) = kahan::add(other_share * other.sum_or_mean, own_share * self.sum_or_mean, compensation);
         self.count = count;
     }
 
     pub fn value(&self) -> f64 {
-        if self.incremental {
-            self.sum_or_mean + self.compensation
-        } else {
-            self.sum_or_mean / self.count + self.compensation / self.count
-        }
+        if self.incremental { self.sum_or_mean + self.compensation } else { self.sum_or_mean / self.count + self.compensation / self.count }
     }
 }
 

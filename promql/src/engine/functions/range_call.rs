@@ -97,7 +97,13 @@ impl<'a> RangeFunction<'a> {
         }
     }
 
-    fn evaluate_window(&self, window: &Window, step: usize, subject: Subject, notes: &mut Notes) -> Result<Option<SampleValue>, QueryError> {
+    fn evaluate_window(
+        &self,
+        window: &Window,
+        step: usize,
+        subject: Subject,
+        notes: &mut Notes,
+    ) -> Result<Option<SampleValue>, QueryError> {
         let scalar = |position: usize| self.scalars.get(position).map_or(f64::NAN, |values| values[step]);
         Ok(match self.call.function {
             Function::Rate => rate(window, RateKind::Rate, subject, notes),

@@ -60,8 +60,11 @@ pub fn rate_over_grid(
     column: &mut Column,
     notes: &mut Notes,
 ) {
-    let resets: Vec<usize> =
-        if kind.is_counter() { (1..values.len()).filter(|position| values[*position] < values[*position - 1]).collect() } else { Vec::new() };
+    let resets: Vec<usize> = if kind.is_counter() {
+        (1..values.len()).filter(|position| values[*position] < values[*position - 1]).collect()
+    } else {
+        Vec::new()
+    };
     let divisor = kind.divisor(range_ms);
     let mut bounds = Bounds::default();
     let mut first_reset = 0;

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::ast::{
-    AggregateExpr, AtModifier, BinaryExpr, Call as CallExpr, Expr, Grouping, MatrixSelector, SubqueryExpr, VectorSelector,
-};
+use crate::ast::{AggregateExpr, AtModifier, BinaryExpr, Call as CallExpr, Expr, Grouping, MatrixSelector, SubqueryExpr, VectorSelector};
 use crate::function_signatures::Function;
 use crate::matcher::Matcher;
-use crate::operator::UnaryOp;
+use crate::operator::{BinaryOp, UnaryOp};
 use crate::source::SelectHints;
 use crate::value_type::ValueType;
 
 use super::super::error::QueryError;
 use super::durations::{Run, Sign, seconds_of_ms};
 use super::{
-    Aggregate, Argument, Call, Node, RangeCall, RangeSource, SampleTime, ScalarSide, Selector, Subquery, VectorScalar, VectorVector,
+    Aggregate, Argument, Call, HistogramDetail, Node, RangeCall, RangeSource, SampleTime, ScalarSide, Selector, Subquery, VectorScalar,
+    VectorVector,
 };
 
 /// Compiles `expr` for one run.
@@ -34,11 +33,39 @@ struct Surroundings {
     grouping: Grouping,
     /// The step of the subquery around it.
     step_ms: Option<i64>,
+    histograms: HistogramUse,
+}
+
+/// What the expressions around a selector make of histograms.
+#[derive(Clone, Copy, Default)]
+struct HistogramUse {
+    /// One of them takes only the count and the sum.
+    totals: bool,
+    /// One of them looks at buckets, or at resets that only show in buckets.
+    buckets: bool,
+}
+
+impl HistogramUse {
+    fn within(self, function: Function) -> HistogramUse {
+        use Function::{HistogramAvg, HistogramCount, HistogramFraction, HistogramQuantile, HistogramQuantiles, HistogramSum};
+        HistogramUse {
+            totals: self.totals || matches!(function, HistogramCount | HistogramSum | HistogramAvg),
+            buckets: self.buckets || matches!(function, HistogramQuantile | HistogramQuantiles | HistogramFraction),
+        }
+    }
+
+    fn needing_buckets(self) -> HistogramUse {
+        HistogramUse { buckets: true, ..self }
+    }
+
+    fn detail(self) -> HistogramDetail {
+        if self.totals && !self.buckets { HistogramDetail::WithoutBuckets } else { HistogramDetail::Whole }
+    }
 }
 
 impl Surroundings {
     fn within_function(&self, function: &'static str) -> Surroundings {
-        Surroundings { function, grouping: Grouping::default(), step_ms: self.step_ms }
+        Surroundings { function, grouping: Grouping::default(), ..self.clone() }
     }
 
     /// Below an operator the function further out no longer sees one metric.
@@ -105,15 +132,17 @@ impl Compiler {
     }
 
     fn binary(&self, binary: &BinaryExpr, around: &Surroundings) -> Result<Compiled, QueryError> {
-        let around = around.within_operator();
+        let mut around = around.within_operator();
+        if matches!(binary.op, BinaryOp::TrimUpper | BinaryOp::TrimLower) {
+            around.histograms = around.histograms.needing_buckets();
+        }
         let left = self.compile(&binary.left, &around)?;
         let right = self.compile(&binary.right, &around)?;
         let invariant = left.is_invariant() && right.is_invariant();
         let (left, right) = if invariant { (left.node, right.node) } else { (left.wrapped(), right.wrapped()) };
         let (op, return_bool, position) = (binary.op, binary.return_bool, binary.position);
-        let vector_scalar = |vector, scalar, side| {
-            Node::VectorScalar(Box::new(VectorScalar { op, vector, scalar, side, return_bool, position }))
-        };
+        let vector_scalar =
+            |vector, scalar, side| Node::VectorScalar(Box::new(VectorScalar { op, vector, scalar, side, return_bool, position }));
         let node = match (binary.left.value_type(), binary.right.value_type()) {
             (ValueType::Scalar, ValueType::Scalar) => Node::ScalarBinary { op, left: Box::new(left), right: Box::new(right) },
             (ValueType::Scalar, _) => vector_scalar(right, left, ScalarSide::Left),
@@ -128,8 +157,7 @@ impl Compiler {
 
     fn aggregate(&self, aggregate: &AggregateExpr, around: &Surroundings) -> Result<Compiled, QueryError> {
         let inner = aggregate.expr.unparenthesised();
-        let below =
-            Surroundings { function: aggregate.op.as_str(), grouping: aggregate.grouping.clone(), step_ms: around.step_ms };
+        let below = Surroundings { function: aggregate.op.as_str(), grouping: aggregate.grouping.clone(), ..around.clone() };
         let child = self.compile(inner, &below)?;
         let parameter = match aggregate.param.as_deref().map(Expr::unparenthesised) {
             None => None,
@@ -154,7 +182,8 @@ impl Compiler {
         if let Some(number) = self.constant_of_run(call.function) {
             return Ok(Compiled { node: Node::Number(number), variance: Variance::Constant });
         }
-        let around = around.within_function(call.function.name());
+        let mut around = around.within_function(call.function.name());
+        around.histograms = around.histograms.within(call.function);
         let args: Vec<&Expr> = call.args.iter().map(Expr::unparenthesised).collect();
         if let ([Expr::Vector(selector)], Some(time)) = (args.as_slice(), sample_time(call.function)) {
             let selector = self.selector(selector, 0, &around)?;
@@ -209,6 +238,7 @@ impl Compiler {
             at_ms: self.at_ms(selector.at),
             offset_ms: self.run.resolve(&selector.offset, Sign::Any)?,
             extension: selector.extension,
+            detail: around.histograms.detail(),
             hints,
             position: selector.position,
         })
@@ -240,7 +270,8 @@ impl Compiler {
             None => 0,
         };
         let step_ms = if step_ms == 0 { self.run.subquery_step_ms } else { step_ms };
-        let below = Surroundings { step_ms: Some(step_ms), ..around.clone() };
+        let histograms = around.histograms.needing_buckets();
+        let below = Surroundings { step_ms: Some(step_ms), histograms, ..around.clone() };
         let inner = self.compile(&subquery.expr, &below)?;
         let expr = if inner.is_invariant() { Node::StepInvariant(Box::new(inner.node)) } else { inner.node };
         let offset_ms = self.run.resolve(&subquery.offset, Sign::Any)?;
@@ -316,9 +347,7 @@ fn check_extension(function: Function, source: &RangeSource) -> Result<(), Query
     use crate::ast::Extension;
     let (modifier, safe): (_, &[Function]) = match source.extension() {
         Extension::None => return Ok(()),
-        Extension::Anchored => {
-            ("anchored", &[Function::Changes, Function::Delta, Function::Increase, Function::Rate, Function::Resets])
-        }
+        Extension::Anchored => ("anchored", &[Function::Changes, Function::Delta, Function::Increase, Function::Rate, Function::Resets]),
         Extension::Smoothed => ("smoothed", &[Function::Delta, Function::Increase, Function::Rate]),
     };
     if safe.contains(&function) {

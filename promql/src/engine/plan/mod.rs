@@ -28,14 +28,21 @@ pub enum Node {
     /// Range vectors as the whole query.
     Range(RangeSource),
     Negate(Box<Node>),
-    ScalarBinary { op: BinaryOp, left: Box<Node>, right: Box<Node> },
+    ScalarBinary {
+        op: BinaryOp,
+        left: Box<Node>,
+        right: Box<Node>,
+    },
     VectorScalar(Box<VectorScalar>),
     VectorVector(Box<VectorVector>),
     Aggregate(Box<Aggregate>),
     /// A function of a range vector.
     RangeCall(Box<RangeCall>),
     /// `timestamp` or `start_timestamp` of a selector, which is about the samples instead of the steps.
-    SampleTime { selector: Selector, time: SampleTime },
+    SampleTime {
+        selector: Selector,
+        time: SampleTime,
+    },
     /// Any other function.
     Call(Box<Call>),
     /// The same at every step.
@@ -57,8 +64,19 @@ pub struct Selector {
     pub at_ms: Option<i64>,
     pub offset_ms: i64,
     pub extension: Extension,
+    /// What is needed of native histograms.
+    pub detail: HistogramDetail,
     pub hints: SelectHints,
     pub position: PositionRange,
+}
+
+/// How much of native histograms an expression looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HistogramDetail {
+    #[default]
+    Whole,
+    /// Counts, sums and counter resets.
+    WithoutBuckets,
 }
 
 impl Selector {
