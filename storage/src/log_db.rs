@@ -118,12 +118,16 @@ impl LogDb {
     /// Applies a batch: readable when it returns, durable after the next `sync`.
     pub fn write(&self, batch: LogBatch) -> Result<()> {
         self.check_poison()?;
-        self.poisoning(self.lower_marks(&batch))?;
+        let marks = self.poisoning(self.resolve_marks(&batch.marks))?;
+        self.poisoning(self.lower_marks(&batch.marks))?;
         self.written_bytes.fetch_add(batch.bytes() as u64, Ordering::Relaxed);
         self.poisoning(self.rocks.write(batch.inner, Durability::Logged))?;
         let mut water = self.water.lock();
-        for (group, change) in batch.marks {
-            change.apply(group, &mut water.written);
+        for (group, mark) in marks {
+            match mark {
+                Some(mark) => water.written.insert(group, mark),
+                None => water.written.remove(&group),
+            };
         }
         Ok(())
     }
@@ -270,18 +274,47 @@ impl LogDb {
         Ok(there.first().is_none_or(|entry| entry.term >= expected.term))
     }
 
-    /// A batch that shortens a log first lowers the durable mark, so that a crash between the two is
-    /// not mistaken for a loss.
-    fn lower_marks(&self, batch: &LogBatch) -> Result<()> {
-        if batch.marks.iter().all(|(_, change)| matches!(change, MarkChange::Reached(_))) {
-            return Ok(());
+    /// The mark of each group that a batch touches, as it is after the batch.
+    fn resolve_marks(&self, changes: &[(u64, MarkChange)]) -> Result<BTreeMap<u64, Option<Mark>>> {
+        let mut marks: BTreeMap<u64, Option<Mark>> = BTreeMap::new();
+        for (group, change) in changes {
+            let before = marks.get(group).copied().unwrap_or_else(|| self.water.lock().written.get(group).copied());
+            let after = match *change {
+                MarkChange::Reached(mark) => Some(mark),
+                MarkChange::Forgotten => None,
+                MarkChange::CutFrom(from) if before.is_none_or(|mark| mark.index < from) => before,
+                MarkChange::CutFrom(0) => None,
+                MarkChange::CutFrom(from) => self.last_through(*group, from - 1)?,
+            };
+            marks.insert(*group, after);
         }
+        Ok(marks)
+    }
+
+    /// The entry at `index` as a mark, or the purged index if that reaches so far.
+    fn last_through(&self, group: u64, index: u64) -> Result<Option<Mark>> {
+        let entries = self.read_entries(group, index..index.saturating_add(1), usize::MAX)?;
+        if let Some(entry) = entries.first() {
+            return Ok(Some(Mark { index, term: entry.term }));
+        }
+        let purged = self.purged(group)?.filter(|purged| *purged >= index);
+        Ok(purged.map(|_| Mark { index, term: 0 }))
+    }
+
+    /// A batch that shortens a log first takes the durable mark away, so that a crash between the two is
+    /// not mistaken for a loss. The next sync writes a new one.
+    fn lower_marks(&self, changes: &[(u64, MarkChange)]) -> Result<()> {
         let mut water = self.water.lock();
-        water.shortenings += 1;
         let mut marks = water.file.durable().clone();
-        for (group, change) in &batch.marks {
-            if !matches!(change, MarkChange::Reached(_)) {
-                change.apply(*group, &mut marks);
+        for (group, change) in changes {
+            let (is_shortening, keeps_mark) = match change {
+                MarkChange::Reached(_) => (false, true),
+                MarkChange::CutFrom(from) => (true, marks.get(group).is_none_or(|mark| mark.index < *from)),
+                MarkChange::Forgotten => (true, false),
+            };
+            water.shortenings += u64::from(is_shortening);
+            if !keeps_mark {
+                marks.remove(group);
             }
         }
         water.file.replace(marks)
@@ -332,26 +365,6 @@ enum MarkChange {
     CutFrom(u64),
     /// The group is gone.
     Forgotten,
-}
-
-impl MarkChange {
-    fn apply(&self, group: u64, marks: &mut BTreeMap<u64, Mark>) {
-        match *self {
-            Self::Reached(mark) => {
-                marks.insert(group, mark);
-            }
-            Self::CutFrom(0) | Self::Forgotten => {
-                marks.remove(&group);
-            }
-            Self::CutFrom(from) => {
-                if let Some(mark) = marks.get_mut(&group)
-                    && mark.index >= from
-                {
-                    *mark = Mark { index: from - 1, term: 0 };
-                }
-            }
-        }
-    }
 }
 
 impl LogBatch {

@@ -8,10 +8,8 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use crate::fault::Result;
-use crate::keys::{ChunkPlace, RunEntry, RunKey};
+use crate::keys::{ChunkPlace, RunEntry};
 use crate::labels::SeriesId;
 use crate::rocks::{Caching, Rocks};
 use crate::run::{RecentChunks, Run, RunList};
@@ -26,7 +24,10 @@ const WINDOW_BYTES_MAX: usize = 512 << 10;
 pub struct Reader {
     state: Arc<ShardState>,
     runs: Arc<RunList>,
-    sources: HashMap<RunKey, Source>,
+    /// The range that `sources` was made for.
+    range: Option<(i64, i64)>,
+    /// Runs that may hold samples of the range, from old to new.
+    sources: Vec<(Arc<Run>, Source)>,
     head_timestamps: Vec<i64>,
     head_values: Vec<f64>,
 }
@@ -40,7 +41,7 @@ enum Source {
 impl Reader {
     pub(crate) fn new(state: Arc<ShardState>) -> Self {
         let runs = state.run_list();
-        Self { state, runs, sources: HashMap::new(), head_timestamps: Vec::new(), head_values: Vec::new() }
+        Self { state, runs, range: None, sources: Vec::new(), head_timestamps: Vec::new(), head_values: Vec::new() }
     }
 
     /// Replaces the columns by the samples of a series in `start_ms..=end_ms`: times rise strictly. An
@@ -57,7 +58,11 @@ impl Reader {
         if released > self.runs.sealed {
             // What left the head meanwhile is in a newer list of runs.
             self.runs = self.state.run_list();
-            self.sources.clear();
+            self.range = None;
+        }
+        if self.range != Some((start_ms, end_ms)) {
+            self.range = Some((start_ms, end_ms));
+            self.sources = self.runs.between(start_ms, end_ms).map(|run| (run.clone(), Source::of(run))).collect();
         }
         self.read_sealed(series, start_ms, end_ms, timestamps, values)?;
         timestamps.extend_from_slice(&self.head_timestamps);
@@ -74,29 +79,29 @@ impl Reader {
         timestamps: &mut Vec<i64>,
         values: &mut Vec<f64>,
     ) -> Result<()> {
-        let rocks = &self.state.core.rocks;
+        let state = &self.state;
         let mut metric = None;
-        for run in self.runs.between(start_ms, end_ms) {
-            let source = self.sources.entry(run.key).or_insert_with(|| match run.chunks() {
-                Some(chunks) => Source::Memory(chunks),
-                None => Source::Disk(Window::default()),
-            });
+        for (run, source) in &mut self.sources {
             match source {
-                Source::Memory(chunks) => {
-                    for chunk in chunks.of_series(series) {
-                        run.decode(rocks, chunk, start_ms, end_ms, timestamps, values)?;
-                    }
-                }
+                Source::Memory(chunks) => chunks.read(series, start_ms, end_ms, timestamps, values)?,
                 Source::Disk(window) => {
-                    let state = &self.state;
                     let metric = *metric.get_or_insert_with(|| metric_of(state, series));
-                    for chunk in window.of_series(rocks, run, metric, series)? {
-                        run.decode(rocks, chunk, start_ms, end_ms, timestamps, values)?;
+                    for chunk in window.of_series(&state.core.rocks, run, metric, series)? {
+                        run.decode(&state.core.rocks, chunk, start_ms, end_ms, timestamps, values)?;
                     }
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Source {
+    fn of(run: &Run) -> Self {
+        match run.chunks() {
+            Some(chunks) => Self::Memory(chunks),
+            None => Self::Disk(Window::default()),
+        }
     }
 }
 

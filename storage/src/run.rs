@@ -4,6 +4,7 @@
 //! in memory, encoded as they are on disk, so that dashboards over the last hours never touch RocksDB.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -31,9 +32,9 @@ impl Run {
         Self { key, recent: RwLock::default(), times: Mutex::default() }
     }
 
-    /// A run just written, with its chunks and shared timestamps still in memory.
-    pub fn recent(key: RunKey, chunks: RecentChunks, times: HashMap<u32, Arc<Vec<i64>>>) -> Self {
-        Self { key, recent: RwLock::new(Some(Arc::new(chunks))), times: Mutex::new(times) }
+    /// A run just written, with its chunks still in memory.
+    pub fn recent(key: RunKey, chunks: RecentChunks) -> Self {
+        Self { key, recent: RwLock::new(Some(Arc::new(chunks))), times: Mutex::default() }
     }
 
     /// The chunks in memory, if they are kept.
@@ -62,7 +63,7 @@ impl Run {
         Ok(decoded)
     }
 
-    /// Appends the samples of one chunk that lie in `start_ms..=end_ms`.
+    /// Appends the samples of one chunk of this run on disk that lie in `start_ms..=end_ms`.
     pub fn decode(
         &self,
         rocks: &Rocks,
@@ -72,57 +73,85 @@ impl Run {
         timestamps: &mut Vec<i64>,
         values: &mut Vec<f64>,
     ) -> Result<()> {
-        let view = ChunkView::parse(chunk, bucket_start(self.key.bucket))?;
-        let from = timestamps.len();
-        match view.times() {
-            TimesPlace::Inline { first_ms, last_ms } => {
-                if first_ms > end_ms || last_ms < start_ms {
-                    return Ok(());
-                }
-                view.decode_into(timestamps, values)?;
-            }
-            TimesPlace::Shared(id) => {
-                let times = self.times(rocks, id)?;
-                if times.len() != view.count() {
-                    let detail = format!("{:?}: {} timestamps for {} values", self.key, times.len(), view.count());
-                    return Err(StorageError::corrupt("chunk", detail));
-                }
-                if times.first().is_none_or(|first| *first > end_ms) || times.last().is_none_or(|last| *last < start_ms) {
-                    return Ok(());
-                }
-                timestamps.extend_from_slice(&times);
-                view.decode_values_into(values)?;
-            }
-        }
-        trim(from, start_ms, end_ms, timestamps, values);
-        Ok(())
+        let range = start_ms..=end_ms;
+        decode(self.key.bucket, chunk, |id| self.times(rocks, id), range, timestamps, values)
     }
 
-    /// The chunks of one series, from memory or from disk, in the order of time.
-    pub fn chunks_of(&self, rocks: &Rocks, metric: u32, series: SeriesId) -> Result<Vec<Vec<u8>>> {
+    /// Appends one series' samples in the range, from memory or from disk.
+    pub fn read_one(
+        &self,
+        rocks: &Rocks,
+        metric: u32,
+        series: SeriesId,
+        range: RangeInclusive<i64>,
+        timestamps: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) -> Result<()> {
+        let (start_ms, end_ms) = range.into_inner();
         if let Some(chunks) = self.chunks() {
-            return Ok(chunks.of_series(series).map(<[u8]>::to_vec).collect());
+            return chunks.read(series, start_ms, end_ms, timestamps, values);
         }
         let family = self.key.family();
         if !rocks.has_family(&family) {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let from = self.key.chunk(ChunkPlace { metric, series, part: 0 });
         let mut scan = rocks.scan(&family, &from, Some(&self.key.end()), Caching::Fill)?;
-        let mut found = Vec::new();
         while let Some((key, value)) = scan.item()? {
             match RunEntry::parse(key)? {
-                RunEntry::Chunk(place) if place.series == series && place.metric == metric => found.push(value.to_vec()),
+                RunEntry::Chunk(place) if place.series == series && place.metric == metric => {
+                    self.decode(rocks, value, start_ms, end_ms, timestamps, values)?;
+                }
                 _ => break,
             }
             scan.advance();
         }
-        Ok(found)
+        Ok(())
     }
+}
+
+/// Appends the samples of a chunk that lie in the range. `times` answers shared timestamps by number.
+#[inline]
+fn decode<T: Deref<Target = Vec<i64>>>(
+    bucket: Bucket,
+    chunk: &[u8],
+    times: impl FnOnce(u32) -> Result<T>,
+    range: RangeInclusive<i64>,
+    timestamps: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+) -> Result<()> {
+    let view = ChunkView::parse(chunk, bucket_start(bucket))?;
+    let from = timestamps.len();
+    let (start_ms, end_ms) = range.into_inner();
+    match view.times() {
+        TimesPlace::Inline { first_ms, last_ms } => {
+            if first_ms > end_ms || last_ms < start_ms {
+                return Ok(());
+            }
+            view.decode_into(timestamps, values)?;
+        }
+        TimesPlace::Shared(id) => {
+            let times = times(id)?;
+            if times.len() != view.count() {
+                let detail = format!("bucket {bucket}: {} timestamps for {} values", times.len(), view.count());
+                return Err(StorageError::corrupt("chunk", detail));
+            }
+            if times.first().is_none_or(|first| *first > end_ms) || times.last().is_none_or(|last| *last < start_ms) {
+                return Ok(());
+            }
+            timestamps.extend_from_slice(&times);
+            view.decode_values_into(values)?;
+        }
+    }
+    trim(from, start_ms, end_ms, timestamps, values);
+    Ok(())
 }
 
 /// Cuts the columns from `from` on down to `start_ms..=end_ms`; their timestamps rise.
 fn trim(from: usize, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) {
+    if timestamps.get(from).is_none_or(|first| *first >= start_ms) && timestamps.last().is_none_or(|last| *last <= end_ms) {
+        return;
+    }
     let end = from + timestamps[from..].partition_point(|time| *time <= end_ms);
     timestamps.truncate(end);
     values.truncate(end);
@@ -141,24 +170,40 @@ pub(crate) struct RecentChunks {
     /// Position of a series' first chunk in `chunks`, by series number from `first_series` on.
     starts: Vec<u32>,
     first_series: SeriesId,
+    /// Shared timestamps by number.
+    times: Vec<Vec<i64>>,
+    bucket: Bucket,
 }
 
 const NO_CHUNK: u32 = u32::MAX;
 
 impl RecentChunks {
-    /// Takes encoded chunks: (series, end of the chunk in `bytes`), parts side by side.
-    pub fn new(bytes: Vec<u8>, chunks: Vec<(SeriesId, u32)>) -> Self {
+    /// Takes encoded chunks: (series, end of the chunk in `bytes`), parts side by side, and the shared
+    /// timestamps by number.
+    pub fn new(bucket: Bucket, bytes: Vec<u8>, chunks: Vec<(SeriesId, u32)>, times: Vec<Vec<i64>>) -> Self {
         let first_series = chunks.iter().map(|chunk| chunk.0).min().unwrap_or(0);
         let last_series = chunks.iter().map(|chunk| chunk.0).max().unwrap_or(0);
         let mut starts = vec![NO_CHUNK; (last_series - first_series) as usize + 1];
         for (position, (series, _)) in chunks.iter().enumerate().rev() {
             starts[(series - first_series) as usize] = position as u32;
         }
-        Self { bytes, chunks, starts, first_series }
+        Self { bytes, chunks, starts, first_series, times, bucket }
+    }
+
+    /// Appends the samples of a series that lie in `start_ms..=end_ms`.
+    pub fn read(&self, series: SeriesId, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<()> {
+        let times = |id: u32| {
+            let known = self.times.get(id as usize);
+            known.ok_or_else(|| StorageError::corrupt("chunk", format!("there are no timestamps {id}")))
+        };
+        for chunk in self.of_series(series) {
+            decode(self.bucket, chunk, times, start_ms..=end_ms, timestamps, values)?;
+        }
+        Ok(())
     }
 
     /// The chunks of one series.
-    pub fn of_series(&self, series: SeriesId) -> impl Iterator<Item = &[u8]> {
+    fn of_series(&self, series: SeriesId) -> impl Iterator<Item = &[u8]> {
         let slot = series.checked_sub(self.first_series).and_then(|slot| self.starts.get(slot as usize));
         let first = slot.map_or(self.chunks.len(), |&start| (start as usize).min(self.chunks.len()));
         let here = self.chunks[first..].iter().enumerate().take_while(move |(_, chunk)| chunk.0 == series);
@@ -171,7 +216,8 @@ impl RecentChunks {
 
     /// Bytes of memory.
     pub fn memory_bytes(&self) -> u64 {
-        (self.bytes.capacity() + self.chunks.capacity() * 8 + self.starts.capacity() * 4) as u64
+        let times: usize = self.times.iter().map(|times| times.capacity() * 8 + 24).sum();
+        (self.bytes.capacity() + self.chunks.capacity() * 8 + self.starts.capacity() * 4 + times) as u64
     }
 }
 

@@ -1,10 +1,11 @@
 //! Collects the chunks of a run and puts them on disk.
 //!
-//! Series come in the order of their keys (metric, series), with their samples in the order of time. Irregular timestamps
-//! that several series share (a scrape's) are written once for the run.
+//! Series come in any order (best in that of their numbers, which is how the head lies in memory), each
+//! with its samples in the order of time; on disk they are sorted by metric. Irregular timestamps that
+//! several series share (a scrape's) are written once for the run.
 
+use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
@@ -25,8 +26,11 @@ const TIMES_TRIED: usize = 256;
 pub(crate) struct RunWriter {
     key: RunKey,
     bytes: Vec<u8>,
-    places: Vec<(ChunkPlace, u32)>,
-    times: HashMap<u64, (u32, Arc<Vec<i64>>)>,
+    /// Each chunk with its place and where it stands in `bytes`.
+    chunks: Vec<(ChunkPlace, Range<u32>)>,
+    /// By hash: position in `blocks`.
+    times: HashMap<u64, u32>,
+    blocks: Vec<Vec<i64>>,
     shared_uses: usize,
     samples: u64,
 }
@@ -34,17 +38,18 @@ pub(crate) struct RunWriter {
 impl RunWriter {
     /// An empty run.
     pub fn new(key: RunKey) -> Self {
-        Self { key, bytes: Vec::new(), places: Vec::new(), times: HashMap::new(), shared_uses: 0, samples: 0 }
+        Self { key, bytes: Vec::new(), chunks: Vec::new(), times: HashMap::new(), blocks: Vec::new(), shared_uses: 0, samples: 0 }
     }
 
-    /// Adds all samples that a series has in this run. Series come in the order of (metric, series).
+    /// Adds all samples that a series has in this run.
     pub fn push(&mut self, encoder: &mut Encoder, metric: MetricId, series: SeriesId, timestamps: &[i64], values: &[f64], hint: &mut Hint) {
         self.samples += timestamps.len() as u64;
         let chunks = timestamps.chunks(chunk::SAMPLES_MAX).zip(values.chunks(chunk::SAMPLES_MAX));
         for (part, (timestamps, values)) in chunks.enumerate() {
+            let start = self.bytes.len() as u32;
             self.encode(encoder, timestamps, values, hint);
             let place = ChunkPlace { metric, series, part: part as u16 };
-            self.places.push((place, self.bytes.len() as u32));
+            self.chunks.push((place, start..self.bytes.len() as u32));
         }
     }
 
@@ -60,16 +65,17 @@ impl RunWriter {
         if chunk::is_regular(timestamps) {
             return None;
         }
-        let next = self.times.len() as u32;
+        let next = self.blocks.len() as u32;
         let hash = times_hash(timestamps);
-        if let Some((id, known)) = self.times.get(&hash) {
+        if let Some(&id) = self.times.get(&hash) {
             self.shared_uses += 1;
-            return (known.as_slice() == timestamps).then_some(*id);
+            return (self.blocks[id as usize] == timestamps).then_some(id);
         }
-        if self.times.len() >= TIMES_TRIED && self.shared_uses < self.times.len() {
+        if self.blocks.len() >= TIMES_TRIED && self.shared_uses < self.blocks.len() {
             return None;
         }
-        self.times.insert(hash, (next, Arc::new(timestamps.to_vec())));
+        self.times.insert(hash, next);
+        self.blocks.push(timestamps.to_vec());
         Some(next)
     }
 
@@ -84,27 +90,28 @@ impl RunWriter {
     }
 
     /// Writes the run into one sorted file, ingests it (durable then) and answers it, its chunks in memory.
-    pub fn finish(self, rocks: &Rocks, encoder: &mut Encoder, files: &SortedFiles) -> Result<Run> {
+    pub fn finish(mut self, rocks: &Rocks, encoder: &mut Encoder, files: &SortedFiles) -> Result<Run> {
         let family = self.key.family();
         let mut file = rocks.sorted_file(&files.next())?;
-        let mut times: Vec<(u32, Arc<Vec<i64>>)> = self.times.into_values().collect();
-        times.sort_unstable_by_key(|(id, _)| *id);
         let mut block = Vec::new();
-        for (id, timestamps) in &times {
+        for (id, timestamps) in self.blocks.iter().enumerate() {
             block.clear();
             encoder.encode_times(bucket_start(self.key.bucket), timestamps, &mut block);
-            file.put(&self.key.times(*id), &block)?;
+            file.put(&self.key.times(id as u32), &block)?;
         }
-        let mut start = 0;
-        for (place, end) in &self.places {
-            file.put(&self.key.chunk(*place), &self.bytes[start..*end as usize])?;
-            start = *end as usize;
+        self.chunks.sort_unstable_by_key(|chunk| chunk.0);
+        let mut sorted = Vec::with_capacity(self.bytes.len());
+        let mut ends = Vec::with_capacity(self.chunks.len());
+        for (place, range) in self.chunks {
+            let chunk = &self.bytes[range.start as usize..range.end as usize];
+            file.put(&self.key.chunk(place), chunk)?;
+            sorted.extend_from_slice(chunk);
+            ends.push((place.series, sorted.len() as u32));
         }
         let path = file.finish()?;
         rocks.create_family(&family)?;
         rocks.ingest(&family, vec![path])?;
-        let chunks = self.places.iter().map(|(place, end)| (place.series, *end)).collect();
-        Ok(Run::recent(self.key, RecentChunks::new(self.bytes, chunks), times.into_iter().collect()))
+        Ok(Run::recent(self.key, RecentChunks::new(self.key.bucket, sorted, ends, self.blocks)))
     }
 }
 

@@ -21,7 +21,6 @@ use crate::fault::Result;
 use crate::head::FrozenHead;
 use crate::index::MetricId;
 use crate::keys::{Bucket, RunKey, bucket_of, bucket_start, day_of_bucket};
-use crate::labels::SeriesId;
 use crate::reader::merge;
 use crate::run::Run;
 use crate::run_writer::RunWriter;
@@ -99,10 +98,10 @@ impl Frozen {
     /// Encodes all samples, by bucket.
     fn encode(&self, sealing: &mut Sealing, encoder: &mut Encoder) -> BTreeMap<Bucket, RunWriter> {
         let metrics: Vec<MetricId> = self.state.index.read().metrics().to_vec();
-        sealing.extend_to(self.series_count, &metrics);
+        sealing.hints.resize(self.series_count as usize, Hint::default());
         let mut writers: BTreeMap<Bucket, RunWriter> = BTreeMap::new();
         let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-        for &series in &sealing.order {
+        for series in 0..self.series_count {
             timestamps.clear();
             values.clear();
             self.head.read(series, &mut timestamps, &mut values);
@@ -158,19 +157,6 @@ impl Frozen {
         writer.finish()?;
         state.durable_series.store(self.series_count, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-impl Sealing {
-    /// Takes in series that are new since the last time.
-    fn extend_to(&mut self, count: u32, metrics: &[MetricId]) {
-        let known = self.order.len() as SeriesId;
-        if known < count {
-            self.hints.resize(count as usize, Hint::default());
-            self.order.extend(known..count);
-            // Nearly sorted already, which a merge sort makes use of.
-            self.order.sort_by_key(|&series| (metrics[series as usize], series));
-        }
     }
 }
 

@@ -52,8 +52,6 @@ pub(crate) struct Seals {
 pub(crate) struct Sealing {
     /// A hint for the encoder per series.
     pub hints: Vec<crate::chunk::Hint>,
-    /// Series numbers in the order of (metric, series), as far as they are sorted.
-    pub order: Vec<SeriesId>,
 }
 
 impl ShardState {
@@ -96,11 +94,9 @@ impl ShardState {
         let runs = self.run_list();
         let (mut timestamps, mut values) = (Vec::new(), Vec::new());
         for run in runs.in_bucket(bucket_of(timestamp_ms)).iter().rev() {
-            for chunk in run.chunks_of(&self.core.rocks, metric, series)? {
-                run.decode(&self.core.rocks, &chunk, timestamp_ms, timestamp_ms, &mut timestamps, &mut values)?;
-                if let Some(value) = values.first() {
-                    return Ok(Some(value.to_bits()));
-                }
+            run.read_one(&self.core.rocks, metric, series, timestamp_ms..=timestamp_ms, &mut timestamps, &mut values)?;
+            if let Some(value) = values.first() {
+                return Ok(Some(value.to_bits()));
             }
         }
         Ok(None)
