@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
 
 /// Replacing a node copies its shards, which takes as long as it takes.
 const TIMEOUT: Duration = Duration::from_secs(600);
+
+const STATUS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What `tern admin` can ask for.
 #[derive(Clone, Debug)]
@@ -40,20 +44,35 @@ impl AdminRequest {
 /// Sends the request and returns the answer's `data` as indented JSON; an error answer is an error.
 pub async fn run(address: &str, request: &AdminRequest) -> anyhow::Result<String> {
     let (method, path) = request.method_and_path();
+    Ok(serde_json::to_string_pretty(&call(address, method, &path, TIMEOUT).await?)?)
+}
+
+/// gRPC addresses of the members of the cluster that the node at this HTTP address belongs to.
+pub async fn grpc_addresses(address: &str) -> anyhow::Result<Vec<String>> {
+    let (method, path) = AdminRequest::Status.method_and_path();
+    let status = call(address, method, &path, STATUS_TIMEOUT).await?;
+    let members = status["members"].as_array().into_iter().flatten();
+    let living = members.filter(|member| member["state"] != "removed");
+    let addresses: Vec<String> = living.filter_map(|member| member["grpc"].as_str().map(str::to_string)).collect();
+    anyhow::ensure!(!addresses.is_empty(), "http://{address} knows no members yet");
+    Ok(addresses)
+}
+
+async fn call(address: &str, method: Method, path: &str, timeout: Duration) -> anyhow::Result<Value> {
     let address = address.trim_start_matches("http://").trim_end_matches('/');
     let request = Request::builder().method(method).uri(format!("http://{address}{path}")).body(Full::<Bytes>::default())?;
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let answer = tokio::time::timeout(TIMEOUT, client.request(request)).await;
+    let answer = tokio::time::timeout(timeout, client.request(request)).await;
     let response = match answer {
-        Ok(response) => response.map_err(|error| anyhow::anyhow!("reach http://{address}: {error:?}; is the node up?"))?,
-        Err(_) => anyhow::bail!("http://{address} did not answer within {} s", TIMEOUT.as_secs()),
+        Ok(response) => response.with_context(|| format!("reach http://{address}; is the node up?"))?,
+        Err(_) => anyhow::bail!("http://{address} did not answer within {} s", timeout.as_secs()),
     };
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
-    let json: serde_json::Value = serde_json::from_slice(&body)
+    let mut json: Value = serde_json::from_slice(&body)
         .map_err(|_| anyhow::anyhow!("http://{address} answered {status}: {}", String::from_utf8_lossy(&body)))?;
     if !status.is_success() {
         anyhow::bail!("{}", json["error"].as_str().unwrap_or("the node refused without a reason"));
     }
-    Ok(serde_json::to_string_pretty(json.get("data").unwrap_or(&json))?)
+    Ok(json["data"].take())
 }

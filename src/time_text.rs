@@ -79,20 +79,6 @@ pub fn parse_duration_words(text: &str) -> Option<i64> {
     (!text.is_empty() && total_ms <= i64::MAX / 1_000_000).then_some(total_ms)
 }
 
-/// A duration as Prometheus prints it: `15d`, `1h30m`, `0s`.
-pub fn duration_text(duration_ms: i64) -> String {
-    const UNITS: [(&str, i64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-    let mut rest = duration_ms;
-    let mut text = String::new();
-    for (unit, length_ms) in UNITS {
-        if rest >= length_ms {
-            text.push_str(&format!("{}{unit}", rest / length_ms));
-            rest %= length_ms;
-        }
-    }
-    if text.is_empty() { "0s".to_string() } else { text }
-}
-
 /// RFC 3339 in UTC with milliseconds, for status pages and logs.
 pub fn rfc3339(timestamp_ms: i64) -> String {
     Timestamp::from_millisecond(timestamp_ms).map_or_else(|_| timestamp_ms.to_string(), |time| time.to_string())
@@ -151,7 +137,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_printed_duration_reads_back(ms in 0i64..9_000_000_000_000) {
-            prop_assert_eq!(parse_duration_words(&duration_text(ms)), Some(ms));
+            prop_assert_eq!(parse_duration_words(&promql::time_text::format_duration_ms(ms)), Some(ms));
         }
     }
 }

@@ -11,9 +11,8 @@ mod value;
 pub use layers::{Layers, Origin};
 pub use manual::{DEFAULT_FILE, Manual};
 pub use settings::{
-    AdminAccess, Consistency, IngestSettings, LogSettings, Peer, QuerySettings, RaftSettings, Settings, StorageSettings, WebSettings,
+    AdminAccess, Consistency, IngestSettings, LogSettings, QuerySettings, Settings, WebSettings,
 };
-pub use value::parse_size;
 
 /// A setting that cannot be used, with the remedy in its text.
 #[derive(Debug, thiserror::Error)]

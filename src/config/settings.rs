@@ -47,8 +47,8 @@ pub struct Peer {
 
 #[derive(Clone, Debug)]
 pub struct ClusterSettings {
-    pub shards: u32,
-    pub replication_factor: usize,
+    pub shards_per_node: u32,
+    pub replication_factor: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -59,8 +59,10 @@ pub struct RaftSettings {
     pub merge_wait: Duration,
     pub merge_bytes: usize,
     pub in_flight_bytes: usize,
+    pub log_retain_bytes: usize,
+    /// None: leadership stays where elections put it.
+    pub balance_after: Option<Duration>,
     pub threads: usize,
-    pub member_timeout: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -163,11 +165,11 @@ impl Settings {
 
 fn read_cluster(layers: &Layers) -> Result<ClusterSettings, ConfigError> {
     Ok(ClusterSettings {
-        shards: layers.read("cluster.shards", |text| match text.parse::<u32>() {
+        shards_per_node: layers.read("cluster.shards_per_node", |text| match text.parse::<u32>() {
             Ok(shards @ 1..=64) => Ok(shards),
             _ => Err("write a number of shards from 1 to 64".to_string()),
         })?,
-        replication_factor: layers.read("cluster.replication_factor", |text| match text.parse::<usize>() {
+        replication_factor: layers.read("cluster.replication_factor", |text| match text.parse::<u32>() {
             Ok(factor @ (1 | 3 | 5 | 7)) => Ok(factor),
             _ => Err("write 1, 3, 5 or 7: an even number survives no more failures than the odd one below it".to_string()),
         })?,
@@ -190,8 +192,9 @@ fn read_raft(layers: &Layers) -> Result<RaftSettings, ConfigError> {
         merge_wait: layers.read("raft.merge_wait", value::duration)?,
         merge_bytes: layers.read("raft.merge_bytes", value::size_above_zero)?,
         in_flight_bytes: layers.read("raft.in_flight_bytes", value::size_above_zero)?,
+        log_retain_bytes: layers.read("raft.log_retain_bytes", value::parse_size)?,
+        balance_after: Some(layers.read("raft.balance_after", value::duration)?).filter(|after| !after.is_zero()),
         threads: layers.read("raft.threads", value::count_above_zero)?,
-        member_timeout: layers.read("raft.member_timeout", value::duration_above_zero)?,
     })
 }
 

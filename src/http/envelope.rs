@@ -18,12 +18,6 @@ pub struct Remarks {
     pub infos: Vec<String>,
 }
 
-impl Remarks {
-    pub fn warning(text: impl Into<String>) -> Remarks {
-        Remarks { warnings: vec![text.into()], infos: Vec::new() }
-    }
-}
-
 /// Answers with `data` as `write_data` writes it; runs on a blocking thread.
 pub async fn success<W>(encoding: Encoding, remarks: Remarks, write_data: W) -> Response
 where
@@ -65,12 +59,6 @@ fn write_remarks(out: &mut dyn Write, field: &str, kind: &str, remarks: &[String
         write!(out, ",\"{more} more {kind} annotations omitted\"")?;
     }
     out.write_all(b"]")
-}
-
-/// A sorted list of texts.
-pub fn write_texts(out: &mut dyn Write, texts: &[String]) -> io::Result<()> {
-    serde_json::to_writer(out, texts)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::App;
+use super::failure::add_retry_after;
 
 /// The process runs.
 pub async fn healthy() -> &'static str {
@@ -22,6 +23,13 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
         return not_ready("false");
     }
     "Tern is Ready.\n".into_response()
+}
+
+/// Every path, while the node starts.
+pub async fn starting() -> Response {
+    let mut response = not_ready("false");
+    add_retry_after(&mut response);
+    response
 }
 
 fn not_ready(stopping: &'static str) -> Response {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::Request;
 use hyper::body::Incoming;
@@ -28,7 +29,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct PeerAddress(pub SocketAddr);
 
 /// Serves until `stop` is cancelled and the running requests have ended or used up their time.
-pub async fn serve(listener: TcpListener, router: Router, settings: &WebSettings, stop: CancellationToken) {
+/// `router` may be replaced at any time; a request is answered by the one that is there when it arrives.
+pub async fn serve(listener: TcpListener, router: Arc<ArcSwap<Router>>, settings: WebSettings, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(settings.connections));
     loop {
@@ -37,7 +39,7 @@ pub async fn serve(listener: TcpListener, router: Router, settings: &WebSettings
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer, place)) => start(stream, peer, place, router.clone(), &graceful),
+            Ok((stream, peer, place)) => start(stream, peer, place, Arc::clone(&router), &graceful),
             Err(error) => {
                 tracing::warn!(%error, "accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -59,11 +61,11 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
     Ok((stream, peer, place))
 }
 
-fn start(stream: TcpStream, peer: SocketAddr, place: Place, router: Router, graceful: &GracefulShutdown) {
+fn start(stream: TcpStream, peer: SocketAddr, place: Place, router: Arc<ArcSwap<Router>>, graceful: &GracefulShutdown) {
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(PeerAddress(peer));
-        router.clone().oneshot(request)
+        Router::clone(&router.load()).oneshot(request)
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

@@ -1,1 +1,64 @@
-mod failure; mod envelope; mod params; mod stream; mod body; mod listener; mod native_labels;
+//! HTTP: the native API, the Prometheus API, and the node's own pages. The only place that knows axum.
+//!
+//! A request walks: `listener` → `observe` (id, metrics, panics) → one handler file → `ingest` or `query` → an answer that
+//! `stream` packs. Handlers translate; they decide nothing about data.
+//!
+//! Modules stand bottom-up: each imports only those above it (and [`App`]).
+
+mod failure;
+mod params;
+mod stream;
+mod body;
+mod envelope;
+mod query_json;
+mod native_failure;
+mod native_labels;
+mod request;
+mod observe;
+mod health;
+mod ingest;
+mod remote_write;
+mod prometheus_query;
+mod prometheus_labels;
+mod prometheus_status;
+mod prometheus_empty;
+mod native_query;
+mod native_json;
+mod self_page;
+mod admin;
+mod listener;
+mod routes;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use raft::Node;
+use storage::Engine;
+
+use crate::config::{Layers, Settings};
+use crate::ingest::writer::Writer;
+use crate::query::runner::Runner;
+use crate::self_metrics::SelfMetrics;
+
+pub use listener::serve;
+pub use routes::{router, starting_router};
+
+/// What handlers work with; one a process.
+pub struct App {
+    pub settings: Settings,
+    /// The settings with their origins, for the status pages.
+    pub layers: Layers,
+    pub node: Arc<Node>,
+    pub engine: Arc<Engine>,
+    pub writer: Arc<Writer>,
+    pub queries: Arc<Runner>,
+    pub metrics: Arc<SelfMetrics>,
+    pub started_ms: i64,
+    pub stopping: AtomicBool,
+}
+
+impl App {
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}

@@ -17,3 +17,5 @@ pub mod native_json;
 #[cfg(test)]
 mod remote_write_tests;
 pub mod series_cache;
+pub mod router;
+pub mod writer;

@@ -1,0 +1,167 @@
+//! `/api/v1/status/cluster` and `/api/v1/admin/cluster/*`: what `tern admin` calls. Changes are carried out by the leader of the
+//! meta group; any node passes them on.
+//!
+//! Who may call the administrative paths is the setting `web.admin`: by default only the machine itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::Extension;
+use axum::response::Response;
+use proto::raft as wire;
+use proto::raft::admin_client::AdminClient;
+use serde_json::{Value, json};
+use tonic::transport::{Channel, Endpoint};
+
+use super::App;
+use super::envelope::small;
+use super::failure::{Failure, Kind};
+use super::listener::PeerAddress;
+use super::params::Params;
+use crate::config::AdminAccess;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// `GET /api/v1/status/cluster`
+pub async fn status(State(app): State<Arc<App>>) -> Response {
+    small(&status_json(&app.node.status()))
+}
+
+fn status_json(status: &wire::NodeStatus) -> Value {
+    json!({
+        "nodeId": status.node_id,
+        "clusterId": status.cluster_id,
+        "ready": status.ready,
+        "members": members_json(status),
+        "groups": status.groups.iter().map(group_json).collect::<Vec<_>>(),
+    })
+}
+
+fn members_json(status: &wire::NodeStatus) -> Value {
+    let member = |member: &wire::MemberStatus| {
+        json!({"id": member.node_id, "grpc": member.grpc_address, "http": member.http_address, "state": member.state})
+    };
+    status.members.iter().map(member).collect()
+}
+
+fn group_json(group: &wire::GroupStatus) -> Value {
+    json!({
+        "group": group.group,
+        "shard": group.group.checked_sub(1),
+        "leader": group.leader,
+        "role": group.role,
+        "term": group.term,
+        "lastIndex": group.last_index,
+        "committedIndex": group.committed_index,
+        "appliedIndex": group.applied_index,
+        "durableIndex": group.durable_index,
+        "purgedIndex": group.purged_index,
+        "voters": group.voters,
+        "learners": group.learners,
+    })
+}
+
+/// `GET /api/v1/admin/cluster/members`
+pub async fn members(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<PeerAddress>,
+) -> Result<Response, Failure> {
+    allow(&app, peer)?;
+    Ok(small(&members_json(&app.node.status())))
+}
+
+/// `POST /api/v1/admin/cluster/remove?node=`
+pub async fn remove(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<PeerAddress>,
+    params: Params,
+) -> Result<Response, Failure> {
+    allow(&app, peer)?;
+    let node_id = number(&params, "node")?;
+    client(&app)?.remove_node(wire::RemoveNodeRequest { node_id }).await.map_err(|status| refused(&status))?;
+    Ok(small(&json!({"removed": node_id})))
+}
+
+/// `POST /api/v1/admin/cluster/replace?old=&new=`
+pub async fn replace(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<PeerAddress>,
+    params: Params,
+) -> Result<Response, Failure> {
+    allow(&app, peer)?;
+    let (old_node_id, new_node_id) = (number(&params, "old")?, number(&params, "new")?);
+    let request = wire::ReplaceNodeRequest { old_node_id, new_node_id };
+    client(&app)?.replace_node(request).await.map_err(|status| refused(&status))?;
+    Ok(small(&json!({"replaced": old_node_id, "by": new_node_id})))
+}
+
+/// `POST /api/v1/admin/cluster/transfer-leader?group=&to=`; without `to` any other voter.
+pub async fn transfer_leader(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<PeerAddress>,
+    params: Params,
+) -> Result<Response, Failure> {
+    allow(&app, peer)?;
+    let group = number(&params, "group")?;
+    let to = match params.get("to") {
+        Some(_) => number(&params, "to")?,
+        None => other_voter(&app.node.status(), group)?,
+    };
+    client(&app)?.transfer_group(wire::TransferGroupRequest { group, to }).await.map_err(|status| refused(&status))?;
+    Ok(small(&json!({"group": group, "leader": to})))
+}
+
+/// `GET /debug/hash?shard=`: a hash of everything a replica holds, equal on replicas that hold the same.
+pub async fn content_hash(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<PeerAddress>,
+    params: Params,
+) -> Result<axum::Json<Value>, Failure> {
+    allow(&app, peer)?;
+    let shard = u32::try_from(number(&params, "shard")?).map_err(|error| Failure::parameter("shard", error))?;
+    let replica = app.node.replica(shard);
+    let replica = replica.ok_or_else(|| Failure::new(Kind::NotFound, format!("this node holds no replica of shard {shard}")))?;
+    let hash = tokio::task::spawn_blocking(move || replica.content_hash()).await;
+    let hash = hash.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    let hash = hash.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    Ok(axum::Json(json!({"shard": shard, "hash": format!("{hash:x}")})))
+}
+
+fn other_voter(status: &wire::NodeStatus, group: u64) -> Result<u64, Failure> {
+    let found = status.groups.iter().find(|candidate| candidate.group == group);
+    let found = found.ok_or_else(|| Failure::parameter("group", format!("this node has no group {group}")))?;
+    let other = found.voters.iter().copied().find(|&voter| Some(voter) != found.leader);
+    other.ok_or_else(|| Failure::bad_data(format!("group {group} has no other voter")))
+}
+
+fn allow(app: &App, peer: PeerAddress) -> Result<(), Failure> {
+    let allowed = match app.settings.web.admin {
+        AdminAccess::Any => true,
+        AdminAccess::Loopback => peer.0.ip().to_canonical().is_loopback(),
+        AdminAccess::Nobody => false,
+    };
+    if allowed { Ok(()) } else { Err(Failure::new(Kind::Internal, "admin APIs disabled for this address (web.admin)")) }
+}
+
+fn number(params: &Params, name: &str) -> Result<u64, Failure> {
+    let text = params.get(name).ok_or_else(|| Failure::parameter(name, "is missing"))?;
+    text.parse().map_err(|_| Failure::parameter(name, format!("{text:?} is not a whole number")))
+}
+
+/// The node's own administrative service, which knows the way to the leader.
+fn client(app: &App) -> Result<AdminClient<Channel>, Failure> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", app.settings.grpc));
+    let endpoint = endpoint.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    Ok(AdminClient::new(endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy()))
+}
+
+fn refused(status: &tonic::Status) -> Failure {
+    let kind = match status.code() {
+        tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Kind::Unavailable,
+        tonic::Code::NotFound => Kind::NotFound,
+        tonic::Code::InvalidArgument | tonic::Code::FailedPrecondition => Kind::BadData,
+        _ => Kind::Internal,
+    };
+    Failure::new(kind, status.message())
+}

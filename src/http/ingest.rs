@@ -1,0 +1,117 @@
+//! Writes of the native API and of the text exposition format.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use storage::batch::ConflictPolicy;
+
+use super::App;
+use super::body;
+use super::native_failure::NativeFailure;
+use crate::clock;
+use crate::ingest::columns::Columns;
+use crate::ingest::decode_error::DecodeError;
+use crate::ingest::router::Refusal;
+use crate::ingest::writer::{Tolerance, WriteFailure, WriteRules};
+use crate::ingest::{compression, exposition, native_json};
+
+/// A request is written whole or refused whole; the newest write of a sample counts.
+const RULES: WriteRules = WriteRules { tolerance: Tolerance::Nothing, conflicts: ConflictPolicy::LastWriteWins };
+
+const JSON_HINT: &str = "send a JSON array or lines of {\"name\": \"http_requests\", \"labels\": {\"service\": \"auth\"}, \"timestamp\": 1700000000, \"value\": 1}";
+const TEXT_HINT: &str = "send lines of the Prometheus text format: http_requests{service=\"auth\"} 1 1700000000000";
+
+/// How a format's body becomes columns.
+type Decode = fn(&[u8], i64, &mut Columns) -> Result<(), DecodeError>;
+
+/// `POST /ingest/metrics`
+pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<StatusCode, NativeFailure> {
+    write(&app, &headers, body, native_json::decode, JSON_HINT).await
+}
+
+/// `POST /api/v1/import/prometheus`: the text format, or OpenMetrics by its content type.
+pub async fn exposition(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<StatusCode, NativeFailure> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let decode = match content_type.split(';').next() {
+        Some("application/openmetrics-text") => exposition::decode_openmetrics,
+        _ => exposition::decode,
+    };
+    write(&app, &headers, body, decode, TEXT_HINT).await
+}
+
+async fn write(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    decode: Decode,
+    hint: &'static str,
+) -> Result<StatusCode, NativeFailure> {
+    let settings = &app.settings.ingest;
+    let body = body::read(body, settings.body_bytes, app.settings.web.read_timeout)
+        .await
+        .map_err(|error| NativeFailure::new(error.status(), error.to_string(), hint))?;
+    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("").to_string();
+    let decompressed_max = settings.decompressed_bytes;
+    let now_ms = clock::now_ms();
+    let parse = move |body: Bytes, columns: &mut Columns| {
+        let body = compression::decompress(&encoding, body, decompressed_max)?;
+        decode(&body, now_ms, columns)?;
+        Ok(body)
+    };
+    match app.writer.write(body, RULES, parse).await {
+        Ok(_) => Ok(StatusCode::NO_CONTENT),
+        Err(failure) => Err(answer(failure, hint)),
+    }
+}
+
+fn answer(failure: WriteFailure, hint: &str) -> NativeFailure {
+    match failure {
+        WriteFailure::Decode(error) => NativeFailure::new(decode_status(&error), error.to_string(), hint),
+        WriteFailure::Refused(refusals) => NativeFailure::bad_request(refused_text(&refusals), "nothing of the request was written; mend or drop the named elements and send it again"),
+        WriteFailure::Unavailable(reason) => NativeFailure::unavailable(reason),
+        WriteFailure::Internal(reason) => NativeFailure::new(StatusCode::INTERNAL_SERVER_ERROR, reason, "see the server's log"),
+    }
+}
+
+/// The status of a body that could not be read.
+pub fn decode_status(error: &DecodeError) -> StatusCode {
+    match error {
+        DecodeError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        DecodeError::UnknownEncoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// `element 3: missing metric name (and 2 more samples in 2 elements)`.
+fn refused_text(refusals: &[Refusal]) -> String {
+    let Some((first, rest)) = refusals.split_first() else { return "refused".to_string() };
+    let mut text = format!("element {}: {}", first.sample, first.reason);
+    if !rest.is_empty() {
+        let samples: usize = rest.iter().map(|refusal| refusal.samples).sum();
+        text.push_str(&format!(" (and {samples} more refused samples)"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::router::RefusalCause;
+
+    #[test]
+    fn a_refusal_names_the_element_and_counts_the_rest() {
+        let refusal = |sample, reason: &str| Refusal {
+            cause: RefusalCause::Labels,
+            series: sample,
+            sample,
+            samples: 1,
+            reason: reason.to_string(),
+        };
+        assert_eq!(refused_text(&[refusal(3, "empty label name")]), "element 3: empty label name");
+        let two = [refusal(0, "empty label name"), refusal(7, "x")];
+        assert_eq!(refused_text(&two), "element 0: empty label name (and 1 more refused samples)");
+    }
+}

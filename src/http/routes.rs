@@ -1,0 +1,108 @@
+//! Which path is answered by which handler.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use super::failure::{Failure, Kind};
+use super::observe::observe;
+use super::{
+    App, admin, health, ingest, native_query, prometheus_empty, prometheus_labels, prometheus_query, prometheus_status,
+    remote_write, self_page,
+};
+
+/// Everything this node answers over HTTP.
+pub fn router(app: Arc<App>) -> Router {
+    let data = writes().merge(reads()).layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
+    data.merge(status())
+        .merge(admin_routes())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&app), answer_options))
+        .layer(from_fn_with_state(Arc::clone(&app), observe))
+        .with_state(app)
+}
+
+/// What is answered before the node has its place in the cluster.
+pub fn starting_router() -> Router {
+    Router::new().route("/-/healthy", get(health::healthy)).fallback(health::starting)
+}
+
+fn writes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/ingest/metrics", post(ingest::metrics))
+        .route("/api/v1/import/prometheus", post(ingest::exposition))
+        .route("/api/v1/write", post(remote_write::write))
+}
+
+fn reads() -> Router<Arc<App>> {
+    Router::new()
+        .route("/query/instant", get(native_query::instant))
+        .route("/query/range", get(native_query::range))
+        .route("/api/v1/query", get(prometheus_query::instant).post(prometheus_query::instant))
+        .route("/api/v1/query_range", get(prometheus_query::range).post(prometheus_query::range))
+        .route("/api/v1/format_query", get(prometheus_query::format).post(prometheus_query::format))
+        .route("/api/v1/labels", get(prometheus_labels::names).post(prometheus_labels::names))
+        .route("/api/v1/label/{name}/values", get(prometheus_labels::values))
+        .route("/api/v1/series", get(prometheus_labels::series).post(prometheus_labels::series))
+        .route("/api/v1/query_exemplars", get(prometheus_empty::exemplars).post(prometheus_empty::exemplars))
+        .route("/api/v1/metadata", get(prometheus_empty::metadata))
+        .route("/api/v1/rules", get(prometheus_empty::rules))
+        .route("/api/v1/alerts", get(prometheus_empty::alerts))
+        .route("/api/v1/targets", get(prometheus_empty::targets))
+        .route("/api/v1/targets/metadata", get(prometheus_empty::targets_metadata))
+        .route("/api/v1/scrape_pools", get(prometheus_empty::scrape_pools))
+        .route("/api/v1/alertmanagers", get(prometheus_empty::alertmanagers))
+}
+
+fn status() -> Router<Arc<App>> {
+    Router::new()
+        .route("/-/healthy", get(health::healthy))
+        .route("/-/ready", get(health::ready))
+        .route("/metrics", get(self_page::page))
+        .route("/version", get(prometheus_status::version))
+        .route("/api/v1/status/buildinfo", get(prometheus_status::build_info))
+        .route("/api/v1/status/runtimeinfo", get(prometheus_status::runtime_info))
+        .route("/api/v1/status/flags", get(prometheus_status::flags))
+        .route("/api/v1/status/config", get(prometheus_status::config))
+        .route("/api/v1/status/tsdb", get(prometheus_status::tsdb))
+        .route("/api/v1/status/walreplay", get(prometheus_status::wal_replay))
+        .route("/api/v1/status/cluster", get(admin::status))
+}
+
+fn admin_routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/admin/cluster/members", get(admin::members))
+        .route("/api/v1/admin/cluster/remove", post(admin::remove))
+        .route("/api/v1/admin/cluster/replace", post(admin::replace))
+        .route("/api/v1/admin/cluster/transfer-leader", post(admin::transfer_leader))
+        .route("/debug/hash", get(admin::content_hash))
+}
+
+/// While stopping, data requests go elsewhere: a load balancer sees 503 and turns to another node.
+async fn only_while_serving(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if app.is_stopping() {
+        return Failure::new(Kind::Unavailable, "this node is shutting down").into_response();
+    }
+    next.run(request).await
+}
+
+async fn answer_options(request: Request, next: Next) -> Response {
+    if request.method() == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    next.run(request).await
+}
+
+async fn not_found(request: Request) -> Response {
+    Failure::new(Kind::NotFound, format!("no such path: {}", request.uri().path())).into_response()
+}
+
+async fn method_not_allowed() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n").into_response()
+}

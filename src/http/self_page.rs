@@ -1,0 +1,79 @@
+//! `/metrics`: this node about itself.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use proto::raft as wire;
+
+use super::App;
+use super::stream::{self, Encoding};
+use crate::process_stats::ProcessStats;
+use crate::self_metrics::Page;
+use crate::version;
+
+pub async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let mut page = Page::default();
+    page.family("tern_build_info", "gauge", "Version of this build.");
+    page.sample("tern_build_info", &format!("version=\"{}\"", version::TERN), 1.0);
+    app.metrics.write(&mut page);
+    write_raft(&mut page, &app.node.status());
+    write_shards(&mut page, &app);
+    write_process(&mut page, &app);
+    let head = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")].into_response();
+    stream::respond_bytes(head, Encoding::negotiate(&headers), page.into_text().into_bytes()).await
+}
+
+/// A family with one sample a group.
+type GroupFigure = (&'static str, &'static str, fn(&wire::GroupStatus) -> f64);
+
+const GROUP_FIGURES: [GroupFigure; 7] = [
+    ("tern_raft_term", "Term of the group.", |group| group.term as f64),
+    ("tern_raft_has_leader", "1 when this node knows a leader of the group.", |group| f64::from(u8::from(group.leader.is_some()))),
+    ("tern_raft_is_leader", "1 when this node leads the group.", |group| f64::from(u8::from(group.role == "leader"))),
+    ("tern_raft_last_index", "Last entry in the log.", |group| group.last_index as f64),
+    ("tern_raft_committed_index", "Last entry known to be committed.", |group| group.committed_index as f64),
+    ("tern_raft_applied_index", "Last entry applied.", |group| group.applied_index as f64),
+    ("tern_raft_durable_index", "Last entry whose samples are sealed on disk.", |group| group.durable_index as f64),
+];
+
+fn write_raft(page: &mut Page, status: &wire::NodeStatus) {
+    page.gauge("tern_ready", "1 when the node may serve.", f64::from(u8::from(status.ready)));
+    page.gauge("tern_cluster_members", "Members of the cluster.", status.members.len() as f64);
+    for (name, help, figure) in GROUP_FIGURES {
+        page.family(name, "gauge", help);
+        for group in &status.groups {
+            page.sample(name, &format!("group=\"{}\"", group.group), figure(group));
+        }
+    }
+}
+
+fn write_shards(page: &mut Page, app: &App) {
+    let shards = app.node.shard_map().shard_count();
+    let replicas: Vec<_> = (0..shards).filter_map(|shard| app.node.replica(shard)).collect();
+    type Figure = (&'static str, &'static str, fn(&storage::Shard) -> f64);
+    const FIGURES: [Figure; 3] = [
+        ("tern_storage_series", "Series of the replica.", |shard| shard.series_count() as f64),
+        ("tern_storage_head_samples", "Samples in memory, not sealed yet.", |shard| shard.head_samples() as f64),
+        ("tern_storage_head_bytes", "Memory of samples not sealed yet.", |shard| shard.head_bytes() as f64),
+    ];
+    for (name, help, figure) in FIGURES {
+        page.family(name, "gauge", help);
+        for replica in &replicas {
+            page.sample(name, &format!("shard=\"{}\"", replica.id()), figure(replica));
+        }
+    }
+}
+
+fn write_process(page: &mut Page, app: &App) {
+    let stats = ProcessStats::read();
+    page.family("process_cpu_seconds_total", "counter", "User and system time of the process.");
+    page.sample("process_cpu_seconds_total", "", stats.cpu_seconds);
+    page.gauge("process_resident_memory_bytes", "Memory of the process.", stats.resident_bytes as f64);
+    page.gauge("process_virtual_memory_bytes", "Address space of the process.", stats.virtual_bytes as f64);
+    page.gauge("process_open_fds", "Open files.", stats.open_files as f64);
+    page.gauge("process_max_fds", "Files the process may open.", stats.open_files_max as f64);
+    page.gauge("process_threads", "Threads.", stats.threads as f64);
+    page.gauge("process_start_time_seconds", "When the process started.", app.started_ms as f64 / 1000.0);
+}

@@ -1,0 +1,109 @@
+//! The language's matchers and labels, the disk's, and the wire's, one as the other.
+
+use std::sync::Arc;
+
+use promql::labels::{Label, Labels};
+use promql::matcher as language;
+use promql::source::SourceError;
+use proto::query as wire;
+use storage::{MatchOp, Matcher, SeriesLabels};
+
+pub fn matchers_to_disk(matchers: &[language::Matcher]) -> Result<Vec<Matcher>, SourceError> {
+    matchers.iter().map(|matcher| disk_matcher(&matcher.name, disk_operator(matcher.op), &matcher.value)).collect()
+}
+
+pub fn matchers_from_wire(matchers: &[wire::Matcher]) -> Result<Vec<Matcher>, SourceError> {
+    matchers
+        .iter()
+        .map(|matcher| {
+            let op = match matcher.operator() {
+                wire::MatchOperator::Equal => MatchOp::Eq,
+                wire::MatchOperator::NotEqual => MatchOp::Ne,
+                wire::MatchOperator::Regex => MatchOp::Re,
+                wire::MatchOperator::NotRegex => MatchOp::Nre,
+            };
+            disk_matcher(&matcher.name, op, &matcher.value)
+        })
+        .collect()
+}
+
+pub fn matchers_to_wire(matchers: &[language::Matcher]) -> Vec<wire::Matcher> {
+    matchers
+        .iter()
+        .map(|matcher| wire::Matcher {
+            name: matcher.name.to_string(),
+            value: matcher.value.to_string(),
+            operator: match matcher.op {
+                language::MatchOp::Equal => wire::MatchOperator::Equal,
+                language::MatchOp::NotEqual => wire::MatchOperator::NotEqual,
+                language::MatchOp::Regex => wire::MatchOperator::Regex,
+                language::MatchOp::NotRegex => wire::MatchOperator::NotRegex,
+            }
+            .into(),
+        })
+        .collect()
+}
+
+fn disk_matcher(name: &str, op: MatchOp, value: &str) -> Result<Matcher, SourceError> {
+    Matcher::new(name, op, value).map_err(|error| SourceError::Failed(error.to_string()))
+}
+
+fn disk_operator(op: language::MatchOp) -> MatchOp {
+    match op {
+        language::MatchOp::Equal => MatchOp::Eq,
+        language::MatchOp::NotEqual => MatchOp::Ne,
+        language::MatchOp::Regex => MatchOp::Re,
+        language::MatchOp::NotRegex => MatchOp::Nre,
+    }
+}
+
+/// Shares the texts; both keep labels sorted by name, unique and without empty values.
+pub fn labels_from_disk(labels: SeriesLabels) -> Labels {
+    Labels::from_sorted(labels.into_pairs().into_iter().map(|(name, value)| Label { name, value }).collect())
+}
+
+/// As canonical label bytes, for a peer.
+pub fn canonical_from_disk(labels: &SeriesLabels) -> Vec<u8> {
+    let mut out = Vec::new();
+    for text in labels.iter().flat_map(|(name, value)| [name, value]) {
+        storage::varint::put(&mut out, text.len() as u64);
+        out.extend_from_slice(text.as_bytes());
+    }
+    out
+}
+
+/// `canonical` are label bytes of a peer.
+pub fn labels_from_canonical(canonical: &[u8]) -> Labels {
+    let labels = storage::labels::iter(canonical);
+    Labels::from_sorted(labels.map(|(name, value)| Label { name: Arc::from(name), value: Arc::from(value) }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matchers_keep_their_meaning_over_the_wire() {
+        let language: Vec<language::Matcher> = [
+            (language::MatchOp::Equal, "a", "1"),
+            (language::MatchOp::NotEqual, "b", ""),
+            (language::MatchOp::Regex, "c", "x.*"),
+            (language::MatchOp::NotRegex, "d", "y|z"),
+        ]
+        .into_iter()
+        .map(|(op, name, value)| language::Matcher::new(op, name, value).expect("valid"))
+        .collect();
+        let direct = matchers_to_disk(&language).expect("valid");
+        let wired = matchers_from_wire(&matchers_to_wire(&language)).expect("valid");
+        for (left, right) in direct.iter().zip(&wired) {
+            assert_eq!((left.name(), left.op(), left.value()), (right.name(), right.op(), right.value()));
+        }
+    }
+
+    #[test]
+    fn labels_of_a_peer_read_as_they_were_written() {
+        let mut canonical = Vec::new();
+        storage::labels::canonicalize(&mut vec![("job", "a"), ("__name__", "up")], &mut canonical).expect("valid");
+        assert_eq!(labels_from_canonical(&canonical), Labels::from_pairs([("__name__", "up"), ("job", "a")]));
+    }
+}

@@ -1,0 +1,79 @@
+//! Series of one local replica, read one after the other into the engine's buffer.
+
+use std::sync::Arc;
+
+use promql::source::{SeriesBuffer, SeriesCursor, SourceError};
+use storage::labels::SeriesId;
+use storage::{Matcher, Reader, Shard, StorageError};
+
+use super::convert::labels_from_disk;
+use crate::self_metrics::SelfMetrics;
+
+/// Reads the selected series in the order of the disk.
+pub struct LocalCursor {
+    shard: Arc<Shard>,
+    reader: Reader,
+    series: std::vec::IntoIter<SeriesId>,
+    start_ms: i64,
+    end_ms: i64,
+    samples_read: u64,
+    metrics: Arc<SelfMetrics>,
+}
+
+impl LocalCursor {
+    /// Both ends inclusive.
+    pub fn open(
+        shard: Arc<Shard>,
+        matchers: &[Matcher],
+        start_ms: i64,
+        end_ms: i64,
+        metrics: Arc<SelfMetrics>,
+    ) -> Result<LocalCursor, SourceError> {
+        let series = shard.select(matchers, start_ms, end_ms).map_err(read_failed)?.into_iter();
+        let reader = shard.reader();
+        Ok(LocalCursor { shard, reader, series, start_ms, end_ms, samples_read: 0, metrics })
+    }
+
+    /// The next series that has samples in the range; its samples replace those in the two columns.
+    pub fn next_into(&mut self, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<Option<SeriesId>, SourceError> {
+        for id in self.series.by_ref() {
+            timestamps.clear();
+            values.clear();
+            self.reader.read(id, self.start_ms, self.end_ms, timestamps, values).map_err(read_failed)?;
+            if !timestamps.is_empty() {
+                self.samples_read += timestamps.len() as u64;
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+}
+
+impl Drop for LocalCursor {
+    /// Counted once, so that cores do not fight over the counter.
+    fn drop(&mut self) {
+        self.metrics.query.samples_read.add(self.samples_read);
+    }
+}
+
+impl SeriesCursor for LocalCursor {
+    fn next(&mut self, buffer: &mut SeriesBuffer) -> Result<bool, SourceError> {
+        buffer.clear();
+        let Some(id) = self.next_into(&mut buffer.timestamps, &mut buffer.values)? else { return Ok(false) };
+        let unknown = || SourceError::Failed(format!("series {id} has samples but no labels"));
+        buffer.labels = labels_from_disk(self.shard.labels(id).ok_or_else(unknown)?);
+        Ok(true)
+    }
+
+    fn series_left(&self) -> Option<usize> {
+        Some(self.series.len())
+    }
+}
+
+pub fn read_failed(error: StorageError) -> SourceError {
+    SourceError::Failed(format!("read samples: {error}"))
+}

@@ -1,0 +1,17 @@
+//! Reading: PromQL and labels over all shards of the cluster.
+//!
+//! A query walks: `runner` (parse, place, freshness) → `promql`'s engine → (trait `Source`) `source` → for each shard `local` or
+//! `remote` → storage. `peer_service` is the other end of `remote`.
+//!
+//! Modules stand bottom-up: each imports only those above it.
+
+pub mod failure;
+pub mod convert;
+pub mod local;
+pub mod remote;
+pub mod source;
+pub mod session;
+pub mod runner;
+pub mod metadata;
+pub mod top_series;
+pub mod peer_service;

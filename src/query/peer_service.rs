@@ -1,0 +1,231 @@
+//! The other end of `remote`: answers gateways that hold no replica of a shard this node has.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::Stream;
+use promql::source::SourceError;
+use proto::query as wire;
+use proto::query::query_server::{Query, QueryServer};
+use raft::{Node, ReadError};
+use std::pin::Pin;
+use storage::chunk::{Encoder, Hint, SAMPLES_MAX};
+use storage::labels::{SeriesHash, SeriesId};
+use storage::{Matcher, Shard};
+use tokio::sync::{OnceCell, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::convert::{canonical_from_disk, matchers_from_wire};
+use super::local::LocalCursor;
+use super::metadata::{LabelQuestion, labels_of_replica};
+use crate::self_metrics::SelfMetrics;
+
+/// A frame is sent when it holds this much.
+const FRAME_BYTES: usize = 256 * 1024;
+/// Frames that wait for a slow asker before reading waits too.
+const FRAMES_WAITING: usize = 4;
+/// A question is a few matchers or hashes.
+const QUESTION_BYTES_MAX: usize = 64 << 20;
+
+/// Serves before the node it asks exists: the node starts with its routes. Until then peers are told to come back.
+#[derive(Clone)]
+pub struct PeerService {
+    node: Arc<OnceCell<Arc<Node>>>,
+    metrics: Arc<SelfMetrics>,
+}
+
+impl PeerService {
+    pub fn new(metrics: Arc<SelfMetrics>) -> PeerService {
+        PeerService { node: Arc::new(OnceCell::new()), metrics }
+    }
+
+    /// Called once, when the node has started.
+    pub fn attach(&self, node: Arc<Node>) {
+        let _ = self.node.set(node);
+    }
+
+    pub fn into_server(self) -> QueryServer<PeerService> {
+        QueryServer::new(self).max_decoding_message_size(QUESTION_BYTES_MAX).max_encoding_message_size(usize::MAX)
+    }
+
+    fn node(&self) -> Result<&Arc<Node>, Status> {
+        self.node.get().ok_or_else(|| Status::unavailable("the node is starting"))
+    }
+
+    /// The local replica, as fresh as asked.
+    async fn open(&self, selection: Option<wire::Selection>) -> Result<Selected, Status> {
+        let selection = selection.ok_or_else(|| Status::invalid_argument("a selection is missing"))?;
+        let node = self.node()?;
+        let deadline = Instant::now() + Duration::from_millis(selection.deadline_ms.into());
+        if selection.consistency() == wire::Consistency::Strong {
+            node.barrier(selection.shard, deadline.into()).await.map_err(|error| barrier_status(&error))?;
+        }
+        let replica = node.replica(selection.shard).ok_or_else(|| no_replica(selection.shard))?;
+        let matchers = matchers_from_wire(&selection.matchers).map_err(status)?;
+        Ok(Selected { replica, matchers, start_ms: selection.start_ms, end_ms: selection.end_ms, deadline })
+    }
+}
+
+/// A selection resolved on this node.
+struct Selected {
+    replica: Arc<Shard>,
+    matchers: Vec<Matcher>,
+    start_ms: i64,
+    end_ms: i64,
+    deadline: Instant,
+}
+
+type FrameStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Query for PeerService {
+    type SamplesStream = FrameStream<wire::SamplesFrame>;
+    type SeriesStream = FrameStream<wire::SeriesFrame>;
+
+    async fn samples(&self, request: Request<wire::SamplesRequest>) -> Result<Response<Self::SamplesStream>, Status> {
+        let selected = self.open(request.into_inner().selection).await?;
+        let metrics = Arc::clone(&self.metrics);
+        Ok(stream_blocking(move |sender| send_samples(selected, metrics, sender)))
+    }
+
+    async fn series(&self, request: Request<wire::SeriesRequest>) -> Result<Response<Self::SeriesStream>, Status> {
+        let request = request.into_inner();
+        let selected = self.open(request.selection).await?;
+        let limit = if request.limit == 0 { usize::MAX } else { usize::try_from(request.limit).unwrap_or(usize::MAX) };
+        Ok(stream_blocking(move |sender| send_series(&selected, limit, sender)))
+    }
+
+    async fn labels(&self, request: Request<wire::LabelsRequest>) -> Result<Response<wire::LabelsAnswer>, Status> {
+        let request = request.into_inner();
+        let selected = self.open(request.selection).await?;
+        let question = if request.name.is_empty() { LabelQuestion::Names } else { LabelQuestion::Values(request.name) };
+        let job = tokio::task::spawn_blocking(move || {
+            labels_of_replica(&selected.replica, &selected.matchers, selected.start_ms, selected.end_ms, &question)
+        });
+        let texts = job.await.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(wire::LabelsAnswer { texts: texts.iter().map(|text| text.to_string()).collect() }))
+    }
+
+    async fn lookup(&self, request: Request<wire::LookupRequest>) -> Result<Response<wire::LookupAnswer>, Status> {
+        let request = request.into_inner();
+        let replica = self.node()?.replica(request.shard).ok_or_else(|| no_replica(request.shard))?;
+        let (packed, rest) = request.hashes.as_chunks::<16>();
+        if !rest.is_empty() {
+            return Err(Status::invalid_argument("hashes are 16 bytes each"));
+        }
+        let hashes: Vec<SeriesHash> = packed.iter().map(|bytes| SeriesHash::from_le_bytes(*bytes)).collect();
+        let mut ids: Vec<SeriesId> = Vec::with_capacity(hashes.len());
+        replica.lookup(&hashes, &mut ids);
+        let ids: Bytes = ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>().into();
+        Ok(Response::new(wire::LookupAnswer { ids }))
+    }
+}
+
+/// Runs `send` on a blocking thread and streams what it sends.
+fn stream_blocking<T, F>(send: F) -> Response<FrameStream<T>>
+where
+    T: Send + 'static,
+    F: FnOnce(&mpsc::Sender<Result<T, Status>>) -> Result<(), Status> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(FRAMES_WAITING);
+    tokio::task::spawn_blocking(move || {
+        if let Err(status) = send(&sender) {
+            let _ = sender.blocking_send(Err(status));
+        }
+    });
+    Response::new(Box::pin(ReceiverStream::new(receiver)))
+}
+
+fn send_samples(
+    selected: Selected,
+    metrics: Arc<SelfMetrics>,
+    sender: &mpsc::Sender<Result<wire::SamplesFrame, Status>>,
+) -> Result<(), Status> {
+    let Selected { replica, matchers, start_ms, end_ms, deadline } = selected;
+    let mut cursor = LocalCursor::open(replica, &matchers, start_ms, end_ms, metrics).map_err(status)?;
+    let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+    let mut encoder = Encoder::new();
+    let mut frame = wire::SamplesFrame::default();
+    let mut frame_bytes = 0;
+    while let Some(id) = cursor.next_into(&mut timestamps, &mut values).map_err(status)? {
+        let labels = canonical_labels(cursor.shard(), id)?;
+        let chunks = encode_chunks(&mut encoder, start_ms, &timestamps, &values);
+        frame_bytes += labels.len() + chunks.iter().map(Bytes::len).sum::<usize>();
+        frame.series.push(wire::SeriesSamples { labels, chunks });
+        if frame_bytes >= FRAME_BYTES {
+            frame_bytes = 0;
+            if sender.blocking_send(Ok(std::mem::take(&mut frame))).is_err() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Status::deadline_exceeded("query timed out while reading samples"));
+            }
+        }
+    }
+    if !frame.series.is_empty() {
+        let _ = sender.blocking_send(Ok(frame));
+    }
+    Ok(())
+}
+
+fn encode_chunks(encoder: &mut Encoder, base_ms: i64, timestamps: &[i64], values: &[f64]) -> Vec<Bytes> {
+    let mut hint = Hint::default();
+    let parts = timestamps.chunks(SAMPLES_MAX).zip(values.chunks(SAMPLES_MAX));
+    parts
+        .map(|(timestamps, values)| {
+            let mut out = Vec::new();
+            encoder.encode(base_ms, timestamps, values, &mut hint, &mut out);
+            Bytes::from(out)
+        })
+        .collect()
+}
+
+fn send_series(
+    selected: &Selected,
+    limit: usize,
+    sender: &mpsc::Sender<Result<wire::SeriesFrame, Status>>,
+) -> Result<(), Status> {
+    let selection = selected.replica.select(&selected.matchers, selected.start_ms, selected.end_ms);
+    let ids = selection.map_err(|error| Status::internal(error.to_string()))?;
+    let mut frame = wire::SeriesFrame::default();
+    let mut frame_bytes = 0;
+    for id in ids.into_iter().take(limit) {
+        let labels = canonical_labels(&selected.replica, id)?;
+        frame_bytes += labels.len();
+        frame.labels.push(labels);
+        if frame_bytes >= FRAME_BYTES {
+            frame_bytes = 0;
+            if sender.blocking_send(Ok(std::mem::take(&mut frame))).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    if !frame.labels.is_empty() {
+        let _ = sender.blocking_send(Ok(frame));
+    }
+    Ok(())
+}
+
+fn canonical_labels(shard: &Shard, series: SeriesId) -> Result<Bytes, Status> {
+    let labels = shard.labels(series).ok_or_else(|| Status::internal(format!("series {series} has no labels")))?;
+    Ok(canonical_from_disk(&labels).into())
+}
+
+fn no_replica(shard: u32) -> Status {
+    Status::failed_precondition(format!("this node holds no replica of shard {shard}"))
+}
+
+fn barrier_status(error: &ReadError) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+fn status(error: SourceError) -> Status {
+    match error {
+        SourceError::Unavailable(text) => Status::unavailable(text),
+        SourceError::Timeout(text) => Status::deadline_exceeded(text),
+        SourceError::Canceled(text) => Status::cancelled(text),
+        SourceError::Failed(text) => Status::internal(text),
+    }
+}

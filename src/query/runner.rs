@@ -1,0 +1,209 @@
+//! One PromQL query from its text to its value: parse, wait for a place, freshen the replicas, evaluate on a blocking thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use promql::ast::Expr;
+use promql::engine::{Engine, EngineOptions, QueryOptions, QueryOutput, StatsDetail};
+use promql::ParserOptions;
+use promql::matcher::Matcher;
+use raft::Node;
+use tokio::runtime::Handle;
+
+use super::failure::QueryFailure;
+use super::session::{self, Cancel, Gate};
+use super::source::ClusterSource;
+use crate::clock;
+use crate::config::{Consistency, QuerySettings};
+use crate::peers::Peers;
+use crate::self_metrics::SelfMetrics;
+
+/// At which times an expression is evaluated.
+#[derive(Clone, Copy, Debug)]
+pub enum Times {
+    At(i64),
+    Range { start_ms: i64, end_ms: i64, step_ms: i64 },
+}
+
+/// A query that has been parsed.
+pub struct Query {
+    pub text: String,
+    pub expression: Expr,
+    pub times: Times,
+    pub consistency: Consistency,
+    pub timeout: Option<Duration>,
+    pub lookback_ms: Option<i64>,
+    pub stats: StatsDetail,
+}
+
+/// What a query answers, and how long each stage took.
+pub struct Answer {
+    pub output: QueryOutput,
+    /// About consistency; the output's annotations come on top.
+    pub warnings: Vec<String>,
+    pub waited: Duration,
+    pub freshened: Duration,
+    pub evaluated: Duration,
+}
+
+/// Runs queries; one a node.
+pub struct Runner {
+    engine: Arc<Engine>,
+    parser: ParserOptions,
+    node: Arc<Node>,
+    peers: Peers,
+    gate: Gate,
+    settings: QuerySettings,
+    retention: Duration,
+    metrics: Arc<SelfMetrics>,
+}
+
+impl Runner {
+    pub fn new(node: Arc<Node>, peers: Peers, settings: QuerySettings, retention: Duration, metrics: Arc<SelfMetrics>) -> Runner {
+        let options = EngineOptions {
+            samples_max: settings.samples_max,
+            timeout: settings.timeout,
+            lookback_ms: settings.lookback.as_millis() as i64,
+            ..EngineOptions::default()
+        };
+        Runner {
+            engine: Arc::new(Engine::new(options)),
+            parser: ParserOptions { text_bytes_max: settings.text_bytes, ..ParserOptions::default() },
+            gate: Gate::new(settings.concurrency, Arc::clone(&metrics)),
+            node,
+            peers,
+            settings,
+            retention,
+            metrics,
+        }
+    }
+
+    /// Reads a query's text.
+    pub fn parse(&self, text: &str) -> Result<Expr, QueryFailure> {
+        promql::parse(text, self.parser).map_err(|error| QueryFailure::BadQuery(error.to_string()))
+    }
+
+    /// Reads a selector as `match[]=` holds it.
+    pub fn parse_selector(&self, text: &str) -> Result<Vec<Matcher>, QueryFailure> {
+        let matchers = promql::parser::parse_metric_selector(text, self.parser);
+        matchers.map_err(|error| QueryFailure::BadQuery(error.to_string()))
+    }
+
+    pub async fn run(&self, query: Query) -> Result<Answer, QueryFailure> {
+        self.metrics.query.queries.add(1);
+        let _in_flight = self.metrics.query.in_flight.enter();
+        let text = query.text.clone();
+        let start = Instant::now();
+        let cancel = Cancel::new();
+        let canceled = CountCanceled { metrics: &self.metrics, is_done: false };
+        let result = self.run_stages(query, &cancel).await;
+        cancel.done();
+        canceled.done();
+        if let Err(failure) = &result {
+            self.metrics.query.failed.add(1);
+            tracing::debug!(%text, %failure, "query failed");
+        }
+        self.log_if_slow(&text, start.elapsed(), &result);
+        result
+    }
+
+    async fn run_stages(&self, query: Query, cancel: &Cancel) -> Result<Answer, QueryFailure> {
+        let deadline = session::deadline(query.timeout, self.settings.timeout);
+        let start = Instant::now();
+        let place = self.gate.enter(deadline).await?;
+        let waited = start.elapsed();
+        let warnings = session::freshen(&self.node, query.consistency, deadline, &self.metrics).await?;
+        let freshened = start.elapsed() - waited;
+        let options = QueryOptions {
+            lookback_ms: query.lookback_ms,
+            cancel: Some(cancel.flag()),
+            deadline: Some(deadline),
+            stats: query.stats,
+        };
+        let source = self.source(query.consistency, deadline);
+        let engine = Arc::clone(&self.engine);
+        let job = tokio::task::spawn_blocking(move || {
+            // The place is given back when the work ends, not when the client stops waiting.
+            let _place = place;
+            evaluate(&engine, &source, &query, &options)
+        });
+        let output = job.await.map_err(|error| QueryFailure::Internal(format!("evaluate a query: {error}")))??;
+        let evaluated = start.elapsed() - waited - freshened;
+        self.metrics.query.evaluate.observe(evaluated);
+        Ok(Answer { output, warnings, waited, freshened, evaluated })
+    }
+
+    /// The data a query sees.
+    pub fn source(&self, consistency: Consistency, deadline: Instant) -> ClusterSource {
+        ClusterSource {
+            node: Arc::clone(&self.node),
+            peers: self.peers.clone(),
+            runtime: Handle::current(),
+            metrics: Arc::clone(&self.metrics),
+            shards: self.node.shard_map().shard_count(),
+            consistency,
+            oldest_ms: clock::now_ms().saturating_sub(self.retention.as_millis() as i64),
+            deadline,
+        }
+    }
+
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    pub fn settings(&self) -> &QuerySettings {
+        &self.settings
+    }
+
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub fn metrics(&self) -> &SelfMetrics {
+        &self.metrics
+    }
+
+    fn log_if_slow(&self, text: &str, took: Duration, result: &Result<Answer, QueryFailure>) {
+        if self.settings.slow_log.is_zero() || took < self.settings.slow_log {
+            return;
+        }
+        self.metrics.query.slow.add(1);
+        match result {
+            Ok(answer) => tracing::warn!(
+                query = text, ?took, waited = ?answer.waited, barrier = ?answer.freshened, evaluated = ?answer.evaluated,
+                samples = answer.output.stats.total_samples, "slow query"
+            ),
+            Err(failure) => tracing::warn!(query = text, ?took, %failure, "slow query"),
+        }
+    }
+}
+
+fn evaluate(engine: &Engine, source: &ClusterSource, query: &Query, options: &QueryOptions) -> Result<QueryOutput, QueryFailure> {
+    let output = match query.times {
+        Times::At(time_ms) => engine.instant(source, &query.expression, time_ms, options),
+        Times::Range { start_ms, end_ms, step_ms } => {
+            engine.range(source, &query.expression, start_ms, end_ms, step_ms, options)
+        }
+    };
+    Ok(output?)
+}
+
+/// Counts a query whose future was dropped.
+struct CountCanceled<'a> {
+    metrics: &'a SelfMetrics,
+    is_done: bool,
+}
+
+impl CountCanceled<'_> {
+    fn done(mut self) {
+        self.is_done = true;
+    }
+}
+
+impl Drop for CountCanceled<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.metrics.query.canceled.add(1);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! One node from start to end.
+//!
+//! Start: settings → log → HTTP answers "not ready" → disk → agreement → HTTP answers everything. Agreement and HTTP run on
+//! threads of their own, so that parsing never delays a heartbeat.
+//! End, on SIGTERM or SIGINT: not ready any more → running requests finish → leaders are handed over → groups stop.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use raft::{Membership, Node, NodeConfig};
+use storage::{Engine, EngineOptions, LogDb, LogOptions};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin_client;
+use crate::clock;
+use crate::config::{Layers, Settings};
+use crate::http::{self, App};
+use crate::ingest::writer::Writer;
+use crate::logging;
+use crate::peers::Peers;
+use crate::query::peer_service::PeerService;
+use crate::query::runner::Runner;
+use crate::self_metrics::SelfMetrics;
+use crate::version;
+
+/// How often expired days are looked for.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(300);
+/// Between two questions for the members of the cluster to be joined.
+const JOIN_INTERVAL: Duration = Duration::from_secs(1);
+/// A node that has joined before does not need the address it joined through, so it does not wait longer for it.
+const REJOIN_ATTEMPTS: usize = 3;
+
+/// Runs until told to stop.
+pub fn run(layers: Layers) -> anyhow::Result<()> {
+    let settings = Settings::read(&layers)?;
+    logging::start(&settings.log);
+    let raft_runtime = runtime("raft", settings.raft.threads)?;
+    let http_runtime = runtime("http", settings.web.threads)?;
+    let result = http_runtime.block_on(serve(layers, settings, raft_runtime.handle()));
+    // Blocking queries that nobody waits for any more must not hold up the exit.
+    http_runtime.shutdown_timeout(Duration::from_secs(1));
+    raft_runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
+    let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name(format!("tern-{name}")).enable_all().build();
+    runtime.with_context(|| format!("start the {name} threads"))
+}
+
+async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime::Handle) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let listener = TcpListener::bind(settings.http).await.with_context(|| format!("listen on {} (http)", settings.http))?;
+    let router = Arc::new(ArcSwap::from_pointee(http::starting_router()));
+    let stop = CancellationToken::new();
+    let web = settings.web.clone();
+    let serving = tokio::spawn(http::serve(listener, Arc::clone(&router), web, stop.clone()));
+    tracing::info!(version = version::TERN, http = %settings.http, grpc = %settings.grpc, data = %settings.data_dir.display(), "tern starts");
+
+    let starting = start(layers, settings, raft_runtime);
+    let app = tokio::select! {
+        app = starting => app?,
+        () = signals.wait() => return Ok(()),
+    };
+    router.store(Arc::new(http::router(Arc::clone(&app))));
+    let expiry = tokio::spawn(expire_regularly(Arc::clone(&app)));
+    tracing::info!(node = app.node.id(), "tern serves");
+
+    signals.wait().await;
+    tracing::info!("tern stops");
+    app.stopping.store(true, Ordering::Relaxed);
+    stop.cancel();
+    let _ = serving.await;
+    expiry.abort();
+    let node = Arc::clone(&app.node);
+    let _ = raft_runtime.spawn(async move { node.shutdown().await }).await;
+    tracing::info!("tern has stopped");
+    Ok(())
+}
+
+/// Opens the disk and joins the cluster.
+async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime::Handle) -> anyhow::Result<Arc<App>> {
+    let is_used = settings.data_dir.join("log").exists();
+    let (engine, log_db) = tokio::task::spawn_blocking({
+        let settings = settings.clone();
+        move || open_disk(&settings)
+    })
+    .await??;
+    let metrics = Arc::new(SelfMetrics::default());
+    let peer_service = PeerService::new(Arc::clone(&metrics));
+    let config = NodeConfig {
+        membership: membership(&settings, is_used).await,
+        listen: settings.grpc,
+        grpc_address: settings.advertise_grpc.clone(),
+        http_address: settings.advertise_http.clone(),
+        settings: raft_settings(&settings),
+    };
+    let routes = tonic::service::Routes::new(peer_service.clone().into_server());
+    let node = raft_runtime.spawn(Node::start(config, Arc::clone(&engine), log_db, routes)).await??;
+    peer_service.attach(Arc::clone(&node));
+    let peers = Peers::new(Arc::clone(&node));
+    let retention = settings.storage.retention;
+    let writer = Writer::new(Arc::clone(&node), peers.clone(), settings.ingest.clone(), retention, Arc::clone(&metrics));
+    let queries = Runner::new(Arc::clone(&node), peers, settings.query.clone(), retention, Arc::clone(&metrics));
+    Ok(Arc::new(App {
+        settings,
+        layers,
+        node,
+        engine,
+        writer: Arc::new(writer),
+        queries: Arc::new(queries),
+        metrics,
+        started_ms: clock::now_ms(),
+        stopping: AtomicBool::new(false),
+    }))
+}
+
+fn open_disk(settings: &Settings) -> anyhow::Result<(Arc<Engine>, Arc<LogDb>)> {
+    let folder = &settings.data_dir;
+    std::fs::create_dir_all(folder).with_context(|| format!("create {} (data_dir)", folder.display()))?;
+    let log_db = LogDb::open(&folder.join("log"), LogOptions::default()).with_context(|| open_failed(folder, "log"))?;
+    let options = EngineOptions {
+        retention_ms: settings.storage.retention.as_millis() as i64,
+        block_cache_bytes: settings.storage.block_cache,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::open(&folder.join("state"), options).with_context(|| open_failed(folder, "state"))?;
+    Ok((engine, Arc::new(log_db)))
+}
+
+fn open_failed(folder: &Path, part: &str) -> String {
+    format!("open {}/{part}; is another tern running on this folder?", folder.display())
+}
+
+async fn membership(settings: &Settings, is_used: bool) -> Membership {
+    let Some(address) = &settings.join else {
+        let peers: BTreeMap<u64, String> = settings.peers.iter().map(|peer| (peer.id, peer.grpc.clone())).collect();
+        return Membership::Founder { id: settings.node_id.max(1), peers };
+    };
+    let mut attempts = 0;
+    loop {
+        match admin_client::grpc_addresses(address).await {
+            Ok(addresses) => return Membership::Join { addresses },
+            Err(error) => tracing::warn!(%error, "ask for the members of the cluster to join"),
+        }
+        attempts += 1;
+        if is_used && attempts >= REJOIN_ATTEMPTS {
+            return Membership::Join { addresses: Vec::new() };
+        }
+        tokio::time::sleep(JOIN_INTERVAL).await;
+    }
+}
+
+fn raft_settings(settings: &Settings) -> raft::Settings {
+    let raft = &settings.raft;
+    let storage = &settings.storage;
+    raft::Settings {
+        heartbeat_interval: raft.heartbeat,
+        election_timeout_min: raft.election_timeout_min,
+        election_timeout_max: raft.election_timeout_max,
+        merge_linger: raft.merge_wait,
+        merge_bytes_max: raft.merge_bytes,
+        in_flight_bytes_max: raft.in_flight_bytes,
+        log_retain_bytes: raft.log_retain_bytes as u64,
+        balance_interval: raft.balance_after,
+        seal_bytes: storage.head_bytes as u64,
+        seal_interval: storage.head_age,
+        seal_log_bytes: storage.log_bytes as u64,
+        shards_per_node: settings.cluster.shards_per_node,
+        replicas: settings.cluster.replication_factor,
+        ..raft::Settings::default()
+    }
+}
+
+async fn expire_regularly(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(EXPIRY_INTERVAL).await;
+        let engine = Arc::clone(&app.engine);
+        let expired = tokio::task::spawn_blocking(move || engine.expire(clock::now_ms())).await;
+        match expired {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "expire old samples"),
+            Err(error) => tracing::error!(%error, "expire old samples"),
+        }
+    }
+}
+
+/// What asks the process to stop.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Signals> {
+        let listen = |kind| signal(kind).context("listen for signals");
+        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
