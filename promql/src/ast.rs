@@ -46,7 +46,11 @@ pub enum Notation {
 /// A string.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StringLiteral {
+    /// The text; bytes that are no UTF-8 are replaced.
     pub value: String,
+    /// Some when escapes named bytes that are no UTF-8: the literal in double quotes with these bytes as `\xNN`.
+    /// Such a string is read but names nothing: labels are text.
+    pub invalid_utf8: Option<Arc<str>>,
     pub position: PositionRange,
 }
 

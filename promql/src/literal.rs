@@ -125,13 +125,19 @@ pub fn seconds_to_millis(seconds: f64) -> i64 {
     nanos / 1_000_000
 }
 
-/// The text of a string literal: quotes off, escapes resolved, except in backquotes.
+/// The text of a string literal: quotes off, escapes resolved, except in backquotes. Escapes name bytes; together they
+/// must make text.
 pub fn unquote(literal: &str) -> Result<String, String> {
-    let refused = || format!("error unquoting string {}: invalid syntax", quote(literal));
+    String::from_utf8(unquote_bytes(literal)?).map_err(|_| refused_literal(literal))
+}
+
+/// The bytes of a string literal, which need not be text.
+pub fn unquote_bytes(literal: &str) -> Result<Vec<u8>, String> {
+    let refused = || refused_literal(literal);
     let delimiter = literal.chars().next().filter(|first| "\"'`".contains(*first)).ok_or_else(refused)?;
     let inner = literal[1..].strip_suffix(delimiter).ok_or_else(refused)?;
     if delimiter == '`' || !inner.contains('\\') {
-        return if inner.contains(delimiter) { Err(refused()) } else { Ok(inner.to_owned()) };
+        return if inner.contains(delimiter) { Err(refused()) } else { Ok(inner.as_bytes().to_vec()) };
     }
     let mut bytes = Vec::with_capacity(inner.len());
     let mut characters = inner.chars();
@@ -142,8 +148,11 @@ pub fn unquote(literal: &str) -> Result<String, String> {
             _ => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
-    // Escapes name bytes; together they must make text, because labels are text.
-    String::from_utf8(bytes).map_err(|_| refused())
+    Ok(bytes)
+}
+
+fn refused_literal(literal: &str) -> String {
+    format!("error unquoting string {}: invalid syntax", quote(literal))
 }
 
 /// Resolves the escape whose backslash was just taken.

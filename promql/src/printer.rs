@@ -47,7 +47,10 @@ impl Display for NumberLiteral {
 
 impl Display for StringLiteral {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        out.write_str(&quote(&self.value))
+        match &self.invalid_utf8 {
+            Some(quoted) => out.write_str(quoted),
+            None => out.write_str(&quote(&self.value)),
+        }
     }
 }
 

@@ -13,6 +13,20 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// As [`quote`], for bytes of which some are no text: each of these stands as `\xNN`.
+pub fn quote_bytes(bytes: &[u8]) -> String {
+    let mut quoted = String::from('"');
+    for chunk in bytes.utf8_chunks() {
+        chunk.valid().chars().for_each(|character| push_escaped(&mut quoted, character, '"'));
+        for byte in chunk.invalid() {
+            // Writing to a String cannot fail.
+            let _ = write!(quoted, "\\x{byte:02x}");
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 /// `character` in single quotes, as Go's `%q` prints a rune.
 pub fn quote_char(character: char) -> String {
     let mut quoted = String::from("'");
@@ -74,6 +88,7 @@ mod tests {
         assert_eq!(quote("é日本'"), "\"é日本'\"");
         assert_eq!(quote("\u{200b}\u{feff}\u{e000}\u{a0}"), r#""\u200b\ufeff\ue000\u00a0""#);
         assert_eq!(quote("e\u{301}"), "\"e\u{301}\"");
+        assert_eq!(quote_bytes(b"a\xc5z\xff\n\xc3\xa9"), "\"a\\xc5z\\xff\\n\u{e9}\"");
         assert_eq!(quote_char('\''), r"'\''");
         assert_eq!(quote_char('"'), "'\"'");
     }

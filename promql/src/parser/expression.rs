@@ -7,10 +7,10 @@ use crate::ast::{
     AggregateExpr, BinaryExpr, Call, Expr, Grouping, GroupingMode, Notation, NumberLiteral, ParenExpr, StringLiteral, UnaryExpr,
 };
 use crate::function_signatures::{Function, Maturity};
-use crate::literal::{parse_duration_seconds, parse_number, unquote};
+use crate::literal::{parse_duration_seconds, parse_number, unquote, unquote_bytes};
 use crate::operator::{AggregateOp, BinaryOp, UnaryOp};
 use crate::position::PositionRange;
-use crate::quote::quote;
+use crate::quote::{quote, quote_bytes};
 use crate::token::{Keyword, Token, TokenKind};
 
 /// An expression and how tall it is.
@@ -246,7 +246,13 @@ impl<'a> Parser<'a> {
 
     fn string(&mut self) -> Parsed<StringLiteral> {
         let token = self.take()?;
-        Ok(StringLiteral { value: self.unquoted(token)?, position: token.position() })
+        let position = token.position();
+        let bytes = unquote_bytes(token.text).map_err(|why| ParseError::new(position, why))?;
+        let (value, invalid_utf8) = match String::from_utf8(bytes) {
+            Ok(value) => (value, None),
+            Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(quote_bytes(error.as_bytes()).into())),
+        };
+        Ok(StringLiteral { value, invalid_utf8, position })
     }
 
     /// The text of a string.
@@ -278,7 +284,7 @@ pub(super) fn sign(kind: TokenKind) -> Option<UnaryOp> {
     }
 }
 
-fn begins_expression(kind: TokenKind) -> bool {
+pub(super) fn begins_expression(kind: TokenKind) -> bool {
     let literal = matches!(kind, TokenKind::Number | TokenKind::Duration | TokenKind::String | TokenKind::LeftParen | TokenKind::LeftBrace);
     literal || sign(kind).is_some() || kind.may_name_metric()
 }

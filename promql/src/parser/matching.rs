@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cursor::{Failure, Parsed, Parser};
 use super::error::ParseError;
-use super::expression::sign;
+use super::expression::{begins_expression, sign};
 use crate::ast::{Cardinality, MatchingMode, VectorMatching};
 use crate::operator::UnaryOp;
 use crate::quote::quote;
@@ -53,7 +53,9 @@ impl<'a> Parser<'a> {
             _ => return Ok(()),
         };
         self.take()?;
-        if self.at(TokenKind::LeftParen)? {
+        // The labels may be left out where the right side, or a fill modifier, follows at once.
+        let next = self.peek()?.kind;
+        if next == TokenKind::LeftParen || !begins_expression(next) {
             matching.include = self.grouping_labels()?.labels;
         }
         Ok(())

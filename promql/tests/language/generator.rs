@@ -97,7 +97,11 @@ fn range(choices: &mut Choices<'_>, depth: usize) -> Expr {
 
 fn string(choices: &mut Choices<'_>) -> Expr {
     let value = choices.pick(&["", "a", "it's \"quoted\"", "tab\tline\nnul\0", r"back\slash", "日本\u{200b}\u{1f600}", "`raw`"]);
-    Expr::String(StringLiteral { value: value.to_owned(), position: NOWHERE })
+    if choices.below(16) == 15 {
+        let invalid_utf8 = Some("\"a\\xc5z\"".into());
+        return Expr::String(StringLiteral { value: "a\u{fffd}z".to_owned(), invalid_utf8, position: NOWHERE });
+    }
+    Expr::String(StringLiteral { value: value.to_owned(), invalid_utf8: None, position: NOWHERE })
 }
 
 fn number(choices: &mut Choices<'_>) -> Expr {
