@@ -25,6 +25,7 @@ pub(super) struct LabelList {
 
 impl<'a> Parser<'a> {
     /// The modifiers in their fixed order: `bool`, then `on` or `ignoring`, then `group_…`, then `fill…`.
+    #[inline(never)]
     pub(super) fn binary_modifiers(&mut self) -> Parsed<BinaryModifiers> {
         let return_bool = self.take_if(TokenKind::Keyword(Keyword::Bool))?.is_some();
         let mut matching = VectorMatching::default();

@@ -47,6 +47,7 @@ impl<'a> Parser<'a> {
         }
     }
 
+    #[inline(never)]
     fn range_or_subquery(&mut self, tree: Tree, open: Token<'a>) -> Parsed<Tree> {
         let wanted = "number, duration, step(), or range()";
         let range = self.within("subquery or range selector", wanted, Self::positive_duration)?;
@@ -92,6 +93,7 @@ impl<'a> Parser<'a> {
         self.tree(Expr::Subquery(subquery), tree.height)
     }
 
+    #[inline(never)]
     fn offset(&mut self, expr: &mut Expr) -> Parsed<()> {
         let wanted = "number, duration, step(), or range()";
         let offset = self.within("offset", wanted, Self::offset_duration)?;
@@ -107,6 +109,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    #[inline(never)]
     fn at_modifier(&mut self, expr: &mut Expr) -> Parsed<()> {
         let token = self.peek()?;
         let (at, end) = match token.kind {
@@ -156,6 +159,7 @@ impl<'a> Parser<'a> {
         Ok((AtModifier::Timestamp(millis), number.position.end))
     }
 
+    #[inline(never)]
     fn extend(&self, expr: &mut Expr, extension: Extension) -> Parsed<()> {
         let name = match extension {
             Extension::Smoothed => "smoothed",

@@ -16,6 +16,7 @@ const CONTEXT: &str = "label matching";
 
 impl<'a> Parser<'a> {
     /// A selector whose name, if it has one, was taken.
+    #[inline(never)]
     pub(super) fn vector_selector(&mut self, name: Option<Token<'a>>) -> Parsed<Tree> {
         let selector = self.bare_selector(name)?;
         self.tree(Expr::Vector(selector), 0)
