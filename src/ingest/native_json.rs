@@ -28,13 +28,19 @@ pub fn decode(body: &[u8], now_ms: i64, columns: &mut Columns) -> Result<(), Dec
     if u32::try_from(body.len()).is_err() {
         return Err(DecodeError::TooLarge { what: "JSON body", limit_bytes: u32::MAX as usize });
     }
+    let (text, damage) = match std::str::from_utf8(body) {
+        Ok(text) => (text, None),
+        // The sound part is read all the same, to know the element in which the damage is.
+        Err(error) => (std::str::from_utf8(&body[..error.valid_up_to()]).unwrap_or_default(), Some(error)),
+    };
     let mut elements = Elements { columns, now_ms, element: 0 };
-    let outcome = match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => elements.lines(body),
-        Some(_) => elements.array(body),
+    let outcome = match text.trim_ascii_start().as_bytes().first() {
+        Some(b'{') => elements.lines(text),
+        Some(_) => elements.array(text),
         None => Err(serde_json::Error::custom("the body is empty; send an array of {name, labels, timestamp, value}")),
     };
-    outcome.map_err(|error| DecodeError::Json { element: elements.element, reason: error.to_string() })
+    let reason = damage.map(|error| error.to_string()).or(outcome.err().map(|error| error.to_string()));
+    reason.map_or(Ok(()), |reason| Err(DecodeError::Json { element: elements.element, reason }))
 }
 
 struct Elements<'c> {
@@ -45,15 +51,15 @@ struct Elements<'c> {
 }
 
 impl Elements<'_> {
-    fn array(&mut self, body: &[u8]) -> Result<(), serde_json::Error> {
-        let mut json = serde_json::Deserializer::from_slice(body);
+    fn array(&mut self, text: &str) -> Result<(), serde_json::Error> {
+        let mut json = serde_json::Deserializer::from_str(text);
         json.deserialize_seq(ArrayVisitor(self))?;
         json.end()
     }
 
-    fn lines(&mut self, body: &[u8]) -> Result<(), serde_json::Error> {
-        for line in body.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-            let mut json = serde_json::Deserializer::from_slice(line);
+    fn lines(&mut self, text: &str) -> Result<(), serde_json::Error> {
+        for line in text.split('\n').filter(|line| !line.trim_ascii().is_empty()) {
+            let mut json = serde_json::Deserializer::from_str(line);
             Element { columns: &mut *self.columns, now_ms: self.now_ms }.deserialize(&mut json)?;
             json.end()?;
             self.element += 1;
@@ -426,6 +432,9 @@ mod tests {
             let error = staged(text).unwrap_err();
             assert!(error.starts_with(expected), "{text:?}: {error}");
         }
+        let damaged = [b"[{\"name\":\"x\",\"value\":1},{\"name\":\"".as_slice(), b"\xff\",\"value\":1}]"].concat();
+        let error = decode(&damaged, NOW, &mut Columns::new()).unwrap_err().to_string();
+        assert!(error.starts_with("element 1: invalid utf-8"), "{error}");
     }
 
     proptest! {
