@@ -118,10 +118,11 @@ impl Engine {
             let mut gone = Vec::new();
             state.change_runs(|list| gone = list.remove_before(first_bucket));
             gone.iter().for_each(|run| state.forget_chunks(run));
-            state.index.write().forget_days_before(first_day);
-            let mut writer = CatalogWriter::new(rocks, state.owner);
-            writer.remove_active_before(first_day)?;
-            writer.finish()?;
+            if state.index.write().forget_days_before(first_day) {
+                let mut writer = CatalogWriter::new(rocks, state.owner);
+                writer.remove_active_before(first_day)?;
+                writer.finish()?;
+            }
             state.remove_retired()?;
         }
         self.remove_replaced()?;

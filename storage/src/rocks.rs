@@ -357,7 +357,7 @@ fn instance_options() -> Options {
     options.set_max_log_file_size(4 * MIB);
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
-    options.set_max_open_files(4096);
+    options.set_max_open_files(512);
     options
 }
 

@@ -170,9 +170,10 @@ impl Index {
         self.active.get(&day)
     }
 
-    /// Forgets the activity before a day.
-    pub fn forget_days_before(&mut self, day: i64) {
-        self.active = self.active.split_off(&day);
+    /// Forgets the activity before a day; answers whether there was any.
+    pub fn forget_days_before(&mut self, day: i64) -> bool {
+        let kept = self.active.split_off(&day);
+        !std::mem::replace(&mut self.active, kept).is_empty()
     }
 
     /// Bytes of memory, roughly.
