@@ -128,8 +128,6 @@ fn sealed(body: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
-
     #[test]
     fn samples_come_back((timestamps, values) in samples(), base_ms in prop_oneof![Just(0i64), any::<i64>()], hint: u8) {
         let mut hint = Hint::from_byte(hint);
