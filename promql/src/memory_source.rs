@@ -106,21 +106,23 @@ impl Source for MemorySource {
         let selected: Vec<_> = self.series.iter().filter(|(labels, _)| matches(labels)).collect();
         let part = selected.len().div_ceil(self.partitions.max(1)).max(1);
         let cursor = |part: &[(&'a Labels, &'a MemorySeries)]| -> Box<dyn SeriesCursor + Send + 'a> {
-            Box::new(MemoryCursor { series: part.to_vec().into_iter(), start_ms: request.start_ms, end_ms: request.end_ms })
+            Box::new(MemoryCursor { series: part.to_vec(), next: 0, start_ms: request.start_ms, end_ms: request.end_ms })
         };
         Ok(selected.chunks(part).map(cursor).collect())
     }
 }
 
 struct MemoryCursor<'a> {
-    series: std::vec::IntoIter<(&'a Labels, &'a MemorySeries)>,
+    series: Vec<(&'a Labels, &'a MemorySeries)>,
+    next: usize,
     start_ms: i64,
     end_ms: i64,
 }
 
 impl SeriesCursor for MemoryCursor<'_> {
     fn next(&mut self, buffer: &mut SeriesBuffer) -> Result<bool, SourceError> {
-        let Some((labels, series)) = self.series.next() else { return Ok(false) };
+        let Some((labels, series)) = self.series.get(self.next).copied() else { return Ok(false) };
+        self.next += 1;
         let from = series.timestamps.partition_point(|timestamp| *timestamp < self.start_ms);
         let to = series.timestamps.partition_point(|timestamp| *timestamp <= self.end_ms).max(from);
         buffer.clear();
@@ -138,6 +140,6 @@ impl SeriesCursor for MemoryCursor<'_> {
     }
 
     fn series_left(&self) -> Option<usize> {
-        Some(self.series.len())
+        Some(self.series.len() - self.next)
     }
 }

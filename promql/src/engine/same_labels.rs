@@ -1,6 +1,6 @@
 //! Series that end up with the same labels.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::column::Column;
 use super::error::QueryError;

@@ -3,7 +3,7 @@
 //! At every step each series of the "many" side (of one-to-one matches: the left) meets the series of the "one" side with the
 //! same signature that has a sample at this step. That is done pair of series by pair of series over all steps.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::super::column::Column;
 use super::super::error::QueryError;

@@ -12,9 +12,9 @@ pub fn apply(operation: &VectorScalar, column: &mut Column, scalars: &[f64], not
         return;
     }
     let element = Operation { op: operation.op, position: operation.position };
-    for step in 0..column.steps() {
+    for (step, scalar) in scalars.iter().enumerate() {
         let Some(value) = column.value(step) else { continue };
-        let scalar = SampleValue::Float(scalars[step]);
+        let scalar = SampleValue::Float(*scalar);
         let outcome = match operation.side {
             ScalarSide::Left => element.of_values(&scalar, &value, notes),
             ScalarSide::Right => element.of_values(&value, &scalar, notes),

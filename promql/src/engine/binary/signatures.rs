@@ -1,6 +1,6 @@
 //! Which series of two vectors may meet: those that agree in the labels that are matched on.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::super::column::Column;
 use crate::ast::{MatchingMode, VectorMatching};

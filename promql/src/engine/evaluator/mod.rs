@@ -13,6 +13,7 @@ mod calls;
 mod info_call;
 
 use crate::function_signatures::Function;
+use crate::operator::BinaryOp;
 use crate::source::Source;
 
 use super::binary::{matching, sets};
@@ -119,11 +120,14 @@ impl<'a> Evaluator<'a> {
             let removal = if self.options.delayed_name_removal { matching::NameRemoval::Later } else { matching::NameRemoval::Now };
             matching::match_vectors(operation, &left.columns, &right.columns, grid, removal, notes)?
         };
-        self.charged(same_labels::merge(columns)?)
+        // Kept from one side, series stay as distinct as they were.
+        let distinct = matches!(operation.op, BinaryOp::And | BinaryOp::Unless);
+        self.charged(if distinct { columns } else { same_labels::merge(columns)? })
     }
 
-    /// A vector charged for its samples.
-    fn charged(&self, columns: Vec<Column>) -> Result<Vector<'a>, QueryError> {
+    /// A vector of the series that have values, charged for their samples.
+    fn charged(&self, mut columns: Vec<Column>) -> Result<Vector<'a>, QueryError> {
+        columns.retain(|column| !column.is_empty());
         let mut charge = self.budget.charge();
         charge.add(columns.iter().map(Column::size_in_samples).sum())?;
         Ok(Vector { columns, charge })

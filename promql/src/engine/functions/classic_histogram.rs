@@ -44,8 +44,9 @@ fn quantile_of_mended(q: f64, buckets: &[ClassicBucket]) -> f64 {
         return f64::NAN;
     }
     let mut rank = q * observations;
-    // Go's search: the first bucket that reaches the rank, the highest when none of the others does.
-    let position = buckets[..highest].partition_point(|bucket| !(bucket.count >= rank));
+    // The first bucket that reaches the rank, the highest when none of the others does. NaN reaches nothing.
+    let reaches = |bucket: &ClassicBucket| bucket.count >= rank;
+    let position = buckets[..highest].partition_point(|bucket| !reaches(bucket));
     if position == highest {
         return buckets[highest - 1].upper;
     }
@@ -87,7 +88,7 @@ pub fn fraction(lower: f64, upper: f64, buckets: &mut Vec<ClassicBucket>) -> f64
         rank = bucket.count;
         bucket_start = bucket.upper;
     }
-    let [lower_rank, upper_rank] = ranks.map(|(_, rank)| rank.filter(|rank| !(*rank > count)).unwrap_or(count));
+    let [lower_rank, upper_rank] = ranks.map(|(_, rank)| rank.filter(|rank| *rank <= count || rank.is_nan()).unwrap_or(count));
     (upper_rank - lower_rank) / count
 }
 

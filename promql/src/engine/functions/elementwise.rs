@@ -92,7 +92,7 @@ fn math(function: Function) -> Option<fn(f64) -> f64> {
         Function::Atanh => f64::atanh,
         Function::Rad => |value| value * std::f64::consts::PI / 180.0,
         Function::Deg => |value| value * 180.0 / std::f64::consts::PI,
-        Function::Sgn => |value| if value < 0.0 || value > 0.0 { 1f64.copysign(value) } else { value },
+        Function::Sgn => |value| if value.is_nan() || value == 0.0 { value } else { value.signum() },
         _ => return None,
     })
 }

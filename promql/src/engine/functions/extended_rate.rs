@@ -59,7 +59,8 @@ pub fn extended_rate_of_histograms(window: &Window, kind: RateKind, subject: Sub
     let right = edge_histogram(&samples, (last.saturating_sub(1), last), last, right_time, monotonicity(kind), subject, notes)?;
 
     let is_gauge = |histogram: &FloatHistogram| histogram.counter_reset_hint == CounterResetHint::Gauge;
-    if !kind.is_counter() && !(is_gauge(&left) && is_gauge(&right)) {
+    let both_gauges = is_gauge(&left) && is_gauge(&right);
+    if kind == RateKind::Delta && !both_gauges {
         subject.not_a_gauge(notes);
     }
     let mut result = right.clone();

@@ -1,6 +1,6 @@
 //! `histogram_quantile`, `histogram_quantiles` and `histogram_fraction` of classic and native histograms alike.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::super::column::{Column, is_absent};
 use super::super::grid::Grid;

@@ -1,0 +1,6 @@
+//! The engine against plain models of itself.
+
+mod random;
+mod naive;
+mod differential;
+mod threads;

@@ -1,0 +1,52 @@
+//! Limits hold, also when several threads read.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use promql::engine::{Engine, EngineOptions, QueryError, QueryOptions, QueryOutput, StatsDetail};
+use promql::labels::Labels;
+use promql::memory_source::MemorySource;
+use promql::{ParserOptions, parse};
+
+fn many_series() -> MemorySource {
+    let mut source = MemorySource::new().with_partitions(4);
+    for number in 0..400 {
+        let labels = Labels::from_pairs([("__name__", "a_total".to_owned()), ("n", number.to_string())]);
+        (0..100).for_each(|sample| source.push(&labels, sample * 10_000, sample as f64));
+    }
+    source
+}
+
+fn run(options: EngineOptions, query: &str, query_options: &QueryOptions) -> Result<QueryOutput, QueryError> {
+    let expr = parse(query, ParserOptions::default()).expect("valid query");
+    Engine::new(options).range(&many_series(), &expr, 0, 1_000_000, 5_000, query_options)
+}
+
+#[test]
+fn a_query_may_not_hold_too_many_samples() {
+    let options = EngineOptions { samples_max: 20_000, ..EngineOptions::default() };
+    let error = run(options.clone(), "a_total", &QueryOptions::default()).expect_err("holds 80 000 samples");
+    assert_eq!(error.to_string(), "query processing would load too many samples into memory in query execution");
+    let output = run(options, "sum(a_total)", &QueryOptions::default()).expect("holds one series at a time");
+    assert!(output.stats.peak_samples < 20_000, "{:?}", output.stats);
+}
+
+#[test]
+fn a_query_ends_when_canceled_or_late() {
+    let canceled = QueryOptions { cancel: Some(Arc::new(AtomicBool::new(true))), ..QueryOptions::default() };
+    let error = run(EngineOptions::default(), "sum(a_total)", &canceled).expect_err("canceled");
+    assert_eq!(error.to_string(), "query was canceled in expression evaluation");
+    let late = QueryOptions { deadline: Some(Instant::now() - Duration::from_millis(1)), ..QueryOptions::default() };
+    let error = run(EngineOptions::default(), "sum(rate(a_total[1m]))", &late).expect_err("late");
+    assert_eq!(error.to_string(), "query timed out in expression evaluation");
+}
+
+#[test]
+fn samples_are_counted_for_every_step() {
+    let per_step = QueryOptions { stats: StatsDetail::PerStep, ..QueryOptions::default() };
+    let output = run(EngineOptions::default(), "sum(count_over_time(a_total[20s]))", &per_step).expect("valid query");
+    let steps = output.stats.samples_per_step.expect("asked for");
+    assert_eq!(steps[..4], [(0, 400), (5_000, 400), (10_000, 800), (15_000, 800)]);
+    assert_eq!(output.stats.total_samples, steps.iter().map(|(_, samples)| samples).sum::<u64>());
+}
