@@ -11,7 +11,12 @@ const LINE_BYTES_MAX: usize = 100;
 
 /// The layout of `expr`; it reads back as `expr`.
 pub fn pretty(expr: &Expr) -> String {
-    Layout { line_bytes_max: LINE_BYTES_MAX }.of(expr, 0)
+    pretty_within(expr, LINE_BYTES_MAX)
+}
+
+/// The layout for lines of another length. It is a wish: what cannot be split is longer.
+pub fn pretty_within(expr: &Expr, line_bytes_max: usize) -> String {
+    Layout { line_bytes_max }.of(expr, 0)
 }
 
 struct Layout {
@@ -82,7 +87,7 @@ mod tests {
     /// Lines this short split nearly everything.
     fn narrow(query: &str) -> String {
         let expr = parse(query, ParserOptions::experimental()).unwrap_or_else(|error| panic!("{query}: {error}"));
-        Layout { line_bytes_max: 10 }.of(&expr, 0)
+        pretty_within(&expr, 10)
     }
 
     #[test]

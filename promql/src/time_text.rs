@@ -24,7 +24,7 @@ pub fn format_duration_ms(millis: i64) -> String {
     }
     let mut rest = millis.unsigned_abs();
     for (unit, unit_ms, only_exact) in UNITS {
-        if only_exact && rest % unit_ms != 0 {
+        if only_exact && !rest.is_multiple_of(unit_ms) {
             continue;
         }
         let count = rest / unit_ms;

@@ -86,12 +86,10 @@ impl Checker<'_> {
         let left = self.expr(&mut binary.left);
         let right = self.expr(&mut binary.right);
         self.comparison(binary, left, right);
-        if binary.op.is_set() {
-            if let Some(matching) = &mut binary.matching {
-                if matching.cardinality == Cardinality::OneToOne {
-                    matching.cardinality = Cardinality::ManyToMany;
-                }
-            }
+        if let Some(matching) =
+            binary.matching.as_mut().filter(|matching| binary.op.is_set() && matching.cardinality == Cardinality::OneToOne)
+        {
+            matching.cardinality = Cardinality::ManyToMany;
         }
         self.shared_labels(binary);
         for (value_type, position) in [(left, binary.left.position()), (right, binary.right.position())] {

@@ -343,13 +343,13 @@ impl<'a> Parser<'a> {
     /// `[:alpha:]`, `\d`, `\pL` inside a class.
     fn class_in_class(&mut self) -> Result<Option<ClassUnicode>, RegexError> {
         let start = self.position;
-        if let Some(named) = self.rest().strip_prefix("[:") {
-            if let Some(end) = named.find(":]") {
-                let written = &self.rest()[..end + 4];
-                let class = class::posix(&named[..end]).ok_or_else(|| refused("invalid character class range", written))?;
-                self.position += written.len();
-                return Ok(Some(self.folded(class)));
-            }
+        if let Some(named) = self.rest().strip_prefix("[:")
+            && let Some(end) = named.find(":]")
+        {
+            let written = &self.rest()[..end + 4];
+            let class = class::posix(&named[..end]).ok_or_else(|| refused("invalid character class range", written))?;
+            self.position += written.len();
+            return Ok(Some(self.folded(class)));
         }
         if !self.accept('\\') {
             return Ok(None);

@@ -5,6 +5,7 @@ mod trees;
 mod refusals;
 mod printing;
 mod json;
+mod series;
 mod generator;
 mod round_trip;
 mod arbitrary_text;
