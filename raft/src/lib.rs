@@ -41,6 +41,8 @@ mod replicas;
 mod controller;
 mod service;
 mod node;
+#[cfg(test)]
+mod suite;
 
 pub use error::{NodeError, ReadError, WriteError};
 pub use meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};

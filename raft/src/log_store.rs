@@ -53,6 +53,8 @@ struct State {
     committed: Option<LogId>,
     purged: Option<LogId>,
     last: Option<LogId>,
+    /// Index of the first entry, when there is one.
+    first: u64,
     tail: VecDeque<Recent>,
     tail_bytes: usize,
     sequence: u64,
@@ -78,11 +80,16 @@ impl LogStore {
             }
             _ => purged,
         };
+        let first = match db.first_entry(group).map_err(io::Error::other)? {
+            Some(entry) => entry.index,
+            None => purged.map_or(0, |purged| purged.index() + 1),
+        };
         let state = State {
             vote: read(KEY_VOTE)?.map(decode_vote).transpose()?,
             committed: read(KEY_COMMITTED)?.map(decode_log_id).transpose()?,
             purged,
             last,
+            first,
             tail: VecDeque::new(),
             tail_bytes: 0,
             sequence: 0,
@@ -116,11 +123,6 @@ impl LogStore {
         self.shared.writer.barrier().await
     }
 
-    /// Index of the last entry.
-    pub fn last_index(&self) -> Option<u64> {
-        self.shared.state.lock().last.map(|last| last.index())
-    }
-
     /// Whether this node never took part in the group: it neither voted nor holds a log.
     pub fn is_pristine(&self) -> bool {
         let state = self.shared.state.lock();
@@ -132,13 +134,14 @@ impl LogStore {
         let shared = &*self.shared;
         let (start, from_database, recent) = {
             let state = shared.state.lock();
-            let start = start.max(state.purged.map_or(0, |purged| purged.index() + 1));
+            let start = start.max(state.first);
             let end = end.min(state.last.map_or(0, |last| last.index() + 1));
             if start >= end {
                 return Ok(Vec::new());
             }
             let tail_start = state.tail.front().map_or(end, |recent| recent.entry.log_id.index());
-            let from_database = start..end.min(tail_start.max(start));
+            let tail_start = tail_start.clamp(start, end);
+            let from_database = start..tail_start;
             let recent: Vec<Entry> = match from_database.is_empty() {
                 true => state.recent(start, end, bytes_max),
                 // The database part alone may fill the answer: the rest comes with the next read, unless all is wanted.
@@ -186,7 +189,8 @@ impl State {
     fn recent(&self, start: u64, end: u64, bytes_max: u64) -> Vec<Entry> {
         let Some(front) = self.tail.front().map(|recent| recent.entry.log_id.index()) else { return Vec::new() };
         let mut bytes = 0;
-        let wanted = self.tail.iter().skip((start - front) as usize).take((end - start) as usize);
+        let count = end.saturating_sub(start);
+        let wanted = self.tail.iter().skip((start - front) as usize).take(count as usize);
         wanted
             .enumerate()
             .take_while(|(position, recent)| {
@@ -312,6 +316,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         state.sequence += 1;
         let sequence = state.sequence;
         let mut records = Vec::with_capacity(appended.len());
+        if state.last == state.purged
+            && let Some((first, _)) = appended.first()
+        {
+            state.first = first.index;
+        }
         for (record, entry) in appended {
             let bytes = memory_bytes(&entry);
             records.push(record);
@@ -353,6 +362,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
         state.purged = Some(upto);
         state.last = state.last.max(Some(upto));
+        state.first = upto.index() + 1;
         state.drop_tail_through(upto.index());
         // The mark goes first; both are in the same batch or in this order.
         self.submit_meta(KEY_PURGED, convert::log_id_to_proto(&upto).encode_to_vec(), Completion::None);

@@ -265,6 +265,11 @@ impl Node {
         status::node_status(&self.core)
     }
 
+    /// Moves what every local replica holds in memory to disk now, and purges the logs as usual.
+    pub async fn seal_all(&self) -> Result<(), NodeError> {
+        sealing::seal_all(&self.core).await
+    }
+
     /// Whether the node knows its place, holds the groups that it should hold, and each of them has a leader and has
     /// caught up with what this node knew before it restarted.
     pub fn is_ready(&self) -> bool {

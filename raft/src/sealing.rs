@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::Core;
+use crate::error::NodeError;
 use crate::group::Group;
 use crate::settings::Settings;
 use crate::types::{GroupId, META_GROUP, shard_of};
@@ -27,24 +28,39 @@ struct History {
     images: VecDeque<(u64, u64)>,
 }
 
+/// Seals every group now and purges its log as a seal in due time would.
+pub async fn seal_all(core: &Core) -> Result<(), NodeError> {
+    for group in core.groups() {
+        if group.applied() > group.durable.index() {
+            let mut history = History::begin(&group);
+            seal(core, &group, &mut history).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Runs until the node closes.
 pub async fn run(core: Arc<Core>) {
     let mut histories: HashMap<GroupId, History> = HashMap::new();
     let interval = core.common.settings.seal_check_interval;
     while core.closing.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
         for group in core.groups() {
-            let history = histories.entry(group.id).or_insert_with(|| History {
-                sealed_at: Instant::now(),
-                sealed_bytes: group.log.appended_bytes(),
-                images: VecDeque::new(),
-            });
+            let history = histories.entry(group.id).or_insert_with(|| History::begin(&group));
             // A group that was opened anew counts its bytes from nothing.
             history.sealed_bytes = history.sealed_bytes.min(group.log.appended_bytes());
-            if is_due(&core, &group, history) {
-                seal(&core, &group, history).await;
+            if is_due(&core, &group, history)
+                && let Err(error) = seal(&core, &group, history).await
+            {
+                tracing::warn!(%error, "seal");
             }
         }
         histories.retain(|id, _| core.group(*id).is_some());
+    }
+}
+
+impl History {
+    fn begin(group: &Group) -> Self {
+        Self { sealed_at: Instant::now(), sealed_bytes: group.log.appended_bytes(), images: VecDeque::new() }
     }
 }
 
@@ -65,23 +81,19 @@ fn is_due(core: &Core, group: &Group, history: &History) -> bool {
     }
 }
 
-async fn seal(core: &Core, group: &Group, history: &mut History) {
+async fn seal(core: &Core, group: &Group, history: &mut History) -> Result<(), NodeError> {
     let appended = group.log.appended_bytes();
     let target = group.applied();
     let begun = Instant::now();
-    if let Err(error) = group.raft.trigger().snapshot().await {
-        tracing::debug!(group = group.id, %error, "seal");
-        return;
-    }
+    let failed = |reason: String| NodeError::Group { group: group.id, reason };
+    group.raft.trigger().snapshot().await.map_err(|error| failed(error.to_string()))?;
     let sealed = group
         .raft
         .wait(Some(SEAL_PATIENCE))
         .metrics(|metrics| metrics.snapshot.map(|id| id.index()) >= target, "sealed")
         .await;
-    let Some(upto) = sealed.ok().and_then(|metrics| metrics.snapshot).map(|id| id.index()) else {
-        tracing::warn!(group = group.id, "sealing takes longer than expected");
-        return;
-    };
+    let sealed = sealed.map_err(|error| failed(format!("seal: {error}")))?;
+    let Some(upto) = sealed.snapshot.map(|id| id.index()) else { return Ok(()) };
     tracing::info!(group = group.id, upto, took_ms = begun.elapsed().as_millis() as u64, "sealed");
     *history = History {
         sealed_at: Instant::now(),
@@ -90,6 +102,7 @@ async fn seal(core: &Core, group: &Group, history: &mut History) {
     };
     history.images.push_back((upto, appended));
     purge(core, group, history).await;
+    Ok(())
 }
 
 /// Purges behind the newest image that leaves enough log for followers that lag.

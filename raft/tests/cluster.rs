@@ -1,0 +1,145 @@
+//! Whole clusters in one process, over real gRPC on loopback and real disks.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Cluster, settings};
+
+#[test]
+fn three_nodes_found_a_cluster_and_replicate() {
+    support::run(async {
+        let cluster = Cluster::found(21_000, 3, settings()).await;
+        for node in 1..=3 {
+            cluster.write(node, &format!("from node {node}"), 10).await;
+        }
+        cluster.assert_everywhere(30).await;
+        cluster.stop().await;
+    });
+}
+
+#[test]
+fn one_node_alone_serves_and_comes_back() {
+    support::run(async {
+        let mut cluster = Cluster::found(21_010, 1, settings()).await;
+        cluster.write(1, "alone", 5).await;
+        cluster.restart(1).await;
+        cluster.assert_everywhere(5).await;
+        cluster.write(1, "again", 5).await;
+        cluster.assert_everywhere(10).await;
+        cluster.stop().await;
+    });
+}
+
+#[test]
+fn the_cluster_survives_the_loss_of_each_node() {
+    support::run(async {
+        let mut cluster = Cluster::found(21_020, 3, settings()).await;
+        let mut samples = 0;
+        for victim in 1..=3 {
+            cluster.halt(victim).await;
+            let begun = tokio::time::Instant::now();
+            let survivor = victim % 3 + 1;
+            cluster.write(survivor, &format!("without {victim}"), 10).await;
+            eprintln!("writes to every shard went on after {:?}", begun.elapsed());
+            samples += 10;
+            cluster.start(victim).await;
+            cluster.assert_everywhere(samples).await;
+        }
+        cluster.stop().await;
+    });
+}
+
+#[test]
+fn all_nodes_restart_and_nothing_is_lost() {
+    support::run(async {
+        let mut cluster = Cluster::found(21_030, 3, settings()).await;
+        cluster.write(2, "before", 20).await;
+        cluster.seal().await;
+        cluster.write(3, "not sealed", 20).await;
+        for node in 1..=3 {
+            cluster.halt(node).await;
+        }
+        cluster.start_all().await;
+        cluster.assert_everywhere(40).await;
+        cluster.stop().await;
+    });
+}
+
+#[test]
+fn a_node_that_was_away_too_long_gets_snapshots() {
+    support::run(async {
+        let mut cluster = Cluster::found(21_040, 3, settings()).await;
+        cluster.write(1, "together", 10).await;
+        cluster.halt(3).await;
+        for round in 0..3 {
+            cluster.write(1, &format!("round {round}"), 10).await;
+            cluster.seal().await;
+        }
+        cluster.start(3).await;
+        cluster.assert_everywhere(40).await;
+        assert!(cluster.purged(1).await, "the log is still there: this tests nothing");
+        cluster.write(3, "after", 10).await;
+        cluster.assert_everywhere(50).await;
+        cluster.stop().await;
+    });
+}
+
+#[test]
+fn a_new_node_replaces_a_dead_one() {
+    support::run(async {
+        let mut cluster = Cluster::found(21_050, 3, settings()).await;
+        cluster.write(1, "old times", 10).await;
+        cluster.seal().await;
+        cluster.halt(3).await;
+        cluster.join(4).await;
+        cluster.replace(3, 4).await;
+        cluster.wait("node 4 holds all shards", Duration::from_secs(90), |cluster| cluster.holds_all_shards(4)).await;
+        cluster.write(4, "new times", 10).await;
+        cluster.assert_on(&[1, 2, 4], 20).await;
+        cluster.stop().await;
+    });
+}
+
+#[test]
+fn a_wiped_founder_may_not_come_back() {
+    support::run(async {
+        let mut cluster = Cluster::found(21_060, 3, settings()).await;
+        cluster.wait_directories().await;
+        cluster.halt(2).await;
+        cluster.wipe(2);
+        let refused = cluster.try_start(2).await.err().expect("a wiped node started");
+        assert!(matches!(refused, raft::NodeError::Wiped { node: 2 }), "{refused}");
+        cluster.stop().await;
+    });
+}
+
+#[test]
+fn leadership_is_handed_over_on_shutdown() {
+    support::run(async {
+        let mut cluster = Cluster::found(21_070, 3, settings()).await;
+        cluster.write(1, "warm", 10).await;
+        cluster.shut_down(1).await;
+        assert!(cluster.status(2).groups.iter().all(|group| group.leader != Some(1)), "{:?}", cluster.status(2));
+        cluster.write(2, "after", 10).await;
+        cluster.assert_on(&[2, 3], 20).await;
+        cluster.stop().await;
+    });
+}
+
+#[test]
+fn without_a_majority_writes_and_strong_reads_fail() {
+    support::run(async {
+        let mut cluster = Cluster::found(21_080, 3, settings()).await;
+        cluster.write(1, "whole", 10).await;
+        cluster.halt(2).await;
+        cluster.halt(3).await;
+        let write = cluster.try_write(1, "half", 0, Duration::from_secs(3)).await;
+        assert!(write.is_err(), "{write:?}");
+        let read = cluster.try_barrier(1, 0, Duration::from_secs(1)).await;
+        assert!(read.is_err(), "{read:?}");
+        cluster.start(2).await;
+        cluster.write(1, "majority", 10).await;
+        cluster.stop().await;
+    });
+}
