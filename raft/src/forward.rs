@@ -12,6 +12,7 @@ use proto::raft as wire;
 use storage::PartOutcome;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::network::peer_client;
 use crate::peers::{Lane, Peers};
@@ -21,7 +22,13 @@ use crate::types::{GroupId, NodeId};
 /// The streams to all peers, opened when first used and again when they broke.
 pub struct Forwarder {
     peers: Arc<Peers>,
-    links: Mutex<HashMap<NodeId, Arc<Link>>>,
+    links: Mutex<HashMap<NodeId, OpenLink>>,
+}
+
+/// A link and the task that serves it, which ends with it.
+struct OpenLink {
+    link: Arc<Link>,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// One stream.
@@ -62,10 +69,10 @@ impl Forwarder {
 
     fn link(&self, node: NodeId) -> Result<Arc<Link>, Rejected> {
         let mut links = self.links.lock();
-        if let Some(link) = links.get(&node)
-            && !link.broken.load(Ordering::Acquire)
+        if let Some(open) = links.get(&node)
+            && !open.link.broken.load(Ordering::Acquire)
         {
-            return Ok(Arc::clone(link));
+            return Ok(Arc::clone(&open.link));
         }
         let (requests, outgoing) = mpsc::unbounded_channel();
         let link = Arc::new(Link {
@@ -75,8 +82,8 @@ impl Forwarder {
             broken: AtomicBool::new(false),
         });
         let client = peer_client(&self.peers, node, Lane::Forwarding).map_err(|_| Rejected::Unknown)?;
-        tokio::spawn(Arc::clone(&link).run(node, client, outgoing));
-        links.insert(node, Arc::clone(&link));
+        let task = tokio::spawn(Arc::clone(&link).run(node, client, outgoing));
+        links.insert(node, OpenLink { link: Arc::clone(&link), _task: AbortOnDropHandle::new(task) });
         Ok(link)
     }
 }

@@ -40,6 +40,7 @@ mod founding;
 mod replicas;
 mod controller;
 mod service;
+mod incoming;
 mod node;
 #[cfg(test)]
 mod suite;

@@ -30,6 +30,7 @@ use crate::error::{NodeError, ReadError, WriteError};
 use crate::founding::Founding;
 use crate::group::Common;
 use crate::identity::{self, Directory};
+use crate::incoming;
 use crate::log_writer::LogWriter;
 use crate::meta::{self, MetaAnswer, MetaCommand, MetaState, ShardMap};
 use crate::peers::{KEEPALIVE, Lane, MESSAGE_BYTES_MAX, PeerChannel, Peers, StampCheck, WINDOW_BYTES, endpoint};
@@ -99,7 +100,10 @@ impl Node {
         let common = Common { node: identity.node_id, settings, peers, writer, engine, meta: meta_sender, stopped };
         let core = Core::new(common, meta.clone(), shard_map.subscribe());
         let node = Arc::new(Self { core, tasks: Mutex::default() });
-        node.spawn(follow_shard_map(meta, shard_map));
+        let closing = node.core.closing.clone();
+        node.spawn(async move {
+            closing.run_until_cancelled(follow_shard_map(meta, shard_map)).await;
+        });
         node.serve(&config, identity.directory_id, routes).await?;
         node.open_groups(&config, &identity, directory, stopped_groups).await?;
         Ok(node)
@@ -119,18 +123,17 @@ impl Node {
         let routes = routes.add_service(InterceptedService::new(peer, stamp)).add_service(admin);
         let listen = format!("listen on {}", config.listen);
         let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|e| NodeError::network(listen, e))?;
-        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+        let closing = core.closing.clone();
+        let connections = incoming::connections(listener, closing.clone());
         let server = Server::builder()
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .add_routes(routes);
-        let closing = core.closing.clone();
         self.spawn(async move {
-            // Streams of peers never end by themselves: dropping the server closes their connections.
             tokio::select! {
-                result = server.serve_with_incoming(incoming) => {
+                result = server.serve_with_incoming(connections) => {
                     if let Err(error) = result {
                         tracing::error!(%error, "gRPC server ended");
                     }

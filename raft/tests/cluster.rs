@@ -1,5 +1,7 @@
 //! Whole clusters in one process, over real gRPC on loopback and real disks.
 
+extern crate tern_raft as raft;
+
 mod support;
 
 use std::time::Duration;
