@@ -91,6 +91,15 @@ impl Shard {
         self.state().index.read().labels(series)
     }
 
+    /// Calls `take` with the labels of a series, by name, without copying them: cheaper than `labels` where
+    /// they go into another form anyway. `None` when there is no such series.
+    pub fn labels_with<R>(&self, series: SeriesId, take: impl FnOnce(&mut dyn Iterator<Item = (&Arc<str>, &Arc<str>)>) -> R) -> Option<R> {
+        let state = self.state();
+        let index = state.index.read();
+        let mut labels = index.labels_iter(series)?;
+        Some(take(&mut labels))
+    }
+
     /// The labels of many series under one lock; series that do not exist are left out.
     pub fn labels_of(&self, series: &[SeriesId]) -> Vec<(SeriesId, SeriesLabels)> {
         let state = self.state();

@@ -8,6 +8,7 @@
 use regex::Regex;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
+use super::go_regex;
 use crate::fault::{Result, StorageError};
 
 /// Literal values that one pattern may stand for before it is matched by automaton.
@@ -129,11 +130,12 @@ impl Pattern {
         if text.len() > PATTERN_BYTES_MAX {
             return Err(StorageError::Refused(format!("regular expression of {} bytes is too long", text.len())));
         }
-        let regex = regex::RegexBuilder::new(&format!("^(?s:{text})$"))
+        let translated = go_regex::translate(text);
+        let regex = regex::RegexBuilder::new(&format!("^(?s:{translated})$"))
             .size_limit(COMPILED_BYTES_MAX)
             .build()
             .map_err(|error| StorageError::Refused(format!("error parsing regexp: {error}")))?;
-        Ok(Self { regex, shape: Shape::of(text) })
+        Ok(Self { regex, shape: Shape::of(&translated) })
     }
 
     fn accepts(&self, value: &str) -> bool {

@@ -8,6 +8,7 @@
 //! Invariants: postings hold only numbers below `len`; a number is never reused; pairs of a series are
 //! stored in canonical (name) order.
 
+mod go_regex;
 mod matcher;
 mod pairs;
 mod regex_cache;
@@ -131,11 +132,14 @@ impl Index {
 
     /// The labels of a series, or `None` when there is no such series.
     pub fn labels(&self, series: SeriesId) -> Option<SeriesLabels> {
-        let pairs = self.pair_list(series)?.iter().map(|&id| {
-            let pair = self.pairs.pair(id);
-            (self.pairs.name(pair.name).text.clone(), pair.value.clone())
-        });
+        let pairs = self.labels_iter(series)?.map(|(name, value)| (name.clone(), value.clone()));
         Some(SeriesLabels { pairs: pairs.collect() })
+    }
+
+    /// Name and value of each label of a series, by name.
+    pub fn labels_iter(&self, series: SeriesId) -> Option<impl ExactSizeIterator<Item = (&Arc<str>, &Arc<str>)>> {
+        let pairs = self.pair_list(series)?.iter().map(|&id| self.pairs.pair(id));
+        Some(pairs.map(|pair| (&self.pairs.name(pair.name).text, &pair.value)))
     }
 
     /// Appends the canonical label bytes of a series.
