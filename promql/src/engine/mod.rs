@@ -76,7 +76,7 @@ impl Engine {
         let grid = Grid::instant(time_ms);
         self.run(source, &grid, options, |evaluator, notes| {
             Ok(match (query.value_type(), &node) {
-                (ValueType::String, Node::String(text)) => Value::String { time_ms, value: text.clone() },
+                (ValueType::String, Node::String(text)) => Value::String { time_ms, value: text.value.clone() },
                 (ValueType::Scalar, node) => {
                     let values = evaluator.scalar(node, &grid, notes)?;
                     Value::Scalar { time_ms, value: values.first().copied().unwrap_or(f64::NAN) }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use super::super::column::{Column, is_absent};
 use super::super::error::QueryError;
 use super::super::grid::Grid;
-use super::super::plan::Aggregate;
+use super::super::plan::{Aggregate, Text};
 use super::grouping::{GroupIndex, GroupLabels};
 use crate::labels::Labels;
 use crate::number::plain;
+use crate::quote::quote;
 use crate::sample::SampleValue;
 
-/// One series for each group and value; `label` holds the value.
-pub fn count_values(aggregate: &Aggregate, label: &Arc<str>, columns: &[Column], grid: &Grid) -> Result<Vec<Column>, QueryError> {
-    if label.is_empty() {
-        return Err(QueryError::execution(format!("invalid label name {}", crate::quote::quote(label))));
+/// One series for each group and value; the label `name` holds the value.
+pub fn count_values(aggregate: &Aggregate, name: &Text, columns: &[Column], grid: &Grid) -> Result<Vec<Column>, QueryError> {
+    let label = &name.value;
+    if !name.is_label_name() {
+        let printed = name.invalid_utf8.as_deref().map_or_else(|| quote(label), str::to_owned);
+        return Err(QueryError::execution(format!("invalid label name {printed}")));
     }
     let mut index = GroupIndex::new(GroupLabels::with_label(&aggregate.grouping, label));
     let mut counts: Vec<Column> = Vec::new();

@@ -11,7 +11,7 @@ use super::super::functions::label_calls::{LabelJoin, LabelReplacement};
 use super::super::functions::sorting::{sort_by_label, sort_by_value};
 use super::super::grid::Grid;
 use super::super::notes::Notes;
-use super::super::plan::{Argument, Call, Node, RangeCall};
+use super::super::plan::{Argument, Call, Node, RangeCall, Text};
 use super::super::same_labels;
 use super::{Evaluator, Vector};
 use crate::annotations::AnnotationKind;
@@ -35,7 +35,7 @@ impl<'a> Evaluator<'a> {
                 self.change_labels(&vector.node, grid, notes, |column| change.apply(column))
             }
             (Function::LabelJoin, [vector, target, separator, sources @ ..]) => {
-                let sources = sources.iter().map(|source| text(source).cloned()).collect::<Result<Vec<_>, _>>()?;
+                let sources = sources.iter().map(text).collect::<Result<Vec<_>, _>>()?;
                 let change = LabelJoin::new(text(target)?, text(separator)?, &sources)?;
                 self.change_labels(&vector.node, grid, notes, |column| change.apply(column))
             }
@@ -52,7 +52,7 @@ impl<'a> Evaluator<'a> {
                 self.histogram_call(&Question::Fraction { lower: &lower, upper: &upper }, vector, grid, notes)
             }
             (Function::HistogramQuantiles, [vector, label, quantiles @ ..]) => {
-                self.histogram_quantiles(vector, text(label)?, quantiles, grid, notes)
+                self.histogram_quantiles(vector, &text(label)?.value, quantiles, grid, notes)
             }
             (Function::Info, [vector, ..]) => self.info(call, &vector.node, grid, notes),
             (Function::Timestamp, [vector]) => self.evaluation_times(&vector.node, grid, notes),
@@ -83,7 +83,7 @@ impl<'a> Evaluator<'a> {
         } else if by_value {
             sort_by_value(call.function, &mut columns);
         } else {
-            let labels = labels.iter().map(|label| text(label).cloned()).collect::<Result<Vec<_>, _>>()?;
+            let labels: Vec<&Text> = labels.iter().map(text).collect::<Result<_, _>>()?;
             sort_by_label(call.function, &mut columns, &labels);
         }
         self.charged(columns)
@@ -195,7 +195,7 @@ fn note_invalid(quantiles: &[f64], position: PositionRange, notes: &mut Notes) {
 }
 
 /// The text of a string argument.
-fn text(argument: &Argument) -> Result<&Arc<str>, QueryError> {
+fn text(argument: &Argument) -> Result<&Text, QueryError> {
     match &argument.node {
         Node::String(text) => Ok(text),
         _ => Err(QueryError::execution("expected a string")),

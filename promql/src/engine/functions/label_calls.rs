@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::column::Column;
 use super::super::error::QueryError;
+use super::super::plan::Text;
 use crate::labels::METRIC_NAME;
 use crate::regex::AnchoredRegex;
 
@@ -17,13 +18,15 @@ pub struct LabelReplacement {
 
 impl LabelReplacement {
     /// `pattern` must match the whole value of `source`; `replacement` may name its groups.
-    pub fn new(target: &Arc<str>, replacement: &Arc<str>, source: &Arc<str>, pattern: &str) -> Result<LabelReplacement, QueryError> {
+    pub fn new(target: &Text, replacement: &Text, source: &Text, pattern: &Text) -> Result<LabelReplacement, QueryError> {
+        let (name, pattern) = (&target.value, &pattern.value);
         let regex = AnchoredRegex::new(pattern)
             .map_err(|_| QueryError::execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
-        if target.is_empty() {
-            return Err(QueryError::execution(format!("invalid destination label name in label_replace(): {target}")));
+        if !target.is_label_name() {
+            return Err(QueryError::execution(format!("invalid destination label name in label_replace(): {name}")));
         }
-        Ok(LabelReplacement { target: target.clone(), replacement: replacement.clone(), source: source.clone(), pattern: regex })
+        let (replacement, source) = (replacement.value.clone(), source.value.clone());
+        Ok(LabelReplacement { target: name.clone(), replacement, source, pattern: regex })
     }
 
     pub fn apply(&self, column: &mut Column) {
@@ -41,14 +44,15 @@ pub struct LabelJoin {
 }
 
 impl LabelJoin {
-    pub fn new(target: &Arc<str>, separator: &Arc<str>, sources: &[Arc<str>]) -> Result<LabelJoin, QueryError> {
-        if let Some(source) = sources.iter().find(|source| source.is_empty()) {
-            return Err(QueryError::execution(format!("invalid source label name in label_join(): {source}")));
+    pub fn new(target: &Text, separator: &Text, sources: &[&Text]) -> Result<LabelJoin, QueryError> {
+        if let Some(source) = sources.iter().find(|source| !source.is_label_name()) {
+            return Err(QueryError::execution(format!("invalid source label name in label_join(): {}", source.value)));
         }
-        if target.is_empty() {
-            return Err(QueryError::execution(format!("invalid destination label name in label_join(): {target}")));
+        if !target.is_label_name() {
+            return Err(QueryError::execution(format!("invalid destination label name in label_join(): {}", target.value)));
         }
-        Ok(LabelJoin { target: target.clone(), separator: separator.clone(), sources: sources.to_vec() })
+        let sources = sources.iter().map(|source| source.value.clone()).collect();
+        Ok(LabelJoin { target: target.value.clone(), separator: separator.value.clone(), sources })
     }
 
     pub fn apply(&self, column: &mut Column) {

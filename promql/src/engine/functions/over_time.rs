@@ -190,10 +190,11 @@ mod tests {
 
     #[test]
     fn averages_do_not_run_over() {
-        assert_eq!(average(&[f64::MAX, f64::MAX, f64::MAX]), f64::MAX);
-        let mut merged = Mean::new(f64::MAX);
-        merged.merge(Mean::new(f64::MAX));
-        assert_eq!(merged.value(), f64::MAX);
+        let almost_one = |mean: f64| (mean / 1.5e308 - 1.0).abs() < 1e-14;
+        assert!(almost_one(average(&[1.5e308, 1.5e308, 1.5e308])));
+        let mut merged = Mean::new(1.5e308);
+        merged.merge(Mean::new(1.5e308));
+        assert!(almost_one(merged.value()));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! `sort`, `sort_desc`, `sort_by_label` and `sort_by_label_desc`, of instant vectors (one step).
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use super::super::column::Column;
+use super::super::plan::Text;
 use super::natural_order::natural_order;
 use crate::function_signatures::Function;
 
@@ -22,10 +22,10 @@ pub fn sort_by_value(function: Function, columns: &mut Vec<Column>) {
 }
 
 /// Sorts the series of a vector by the values of `labels`, as people read them; equal ones by all labels.
-pub fn sort_by_label(function: Function, columns: &mut [Column], labels: &[Arc<str>]) {
+pub fn sort_by_label(function: Function, columns: &mut [Column], labels: &[&Text]) {
     let descending = function == Function::SortByLabelDesc;
     columns.sort_by(|left, right| {
-        let by_label = |name: &Arc<str>| natural_order(left.labels.get(name), right.labels.get(name));
+        let by_label = |name: &&Text| natural_order(left.labels.get(&name.value), right.labels.get(&name.value));
         let ordering = labels.iter().map(by_label).find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal);
         let ordering = ordering.then_with(|| left.labels.cmp(&right.labels));
         if descending { ordering.reverse() } else { ordering }

@@ -12,7 +12,7 @@ use crate::value_type::ValueType;
 use super::super::error::QueryError;
 use super::durations::{Run, Sign, seconds_of_ms};
 use super::{
-    Aggregate, Argument, Call, HistogramDetail, Node, RangeCall, RangeSource, SampleTime, ScalarSide, Selector, Subquery, VectorScalar,
+    Aggregate, Argument, Call, HistogramDetail, Node, RangeCall, RangeSource, SampleTime, ScalarSide, Selector, Subquery, Text, VectorScalar,
     VectorVector,
 };
 
@@ -105,7 +105,10 @@ impl Compiler {
         let constant = |node| Ok(Compiled { node, variance: Variance::Constant });
         match expr {
             Expr::Number(number) => constant(Node::Number(number.value)),
-            Expr::String(string) => constant(Node::String(Arc::from(string.value.as_str()))),
+            Expr::String(string) => {
+                let text = Text { value: Arc::from(string.value.as_str()), invalid_utf8: string.invalid_utf8.clone() };
+                constant(Node::String(text))
+            }
             Expr::Paren(paren) => self.compile(&paren.expr, around),
             Expr::Unary(unary) => {
                 let inner = self.compile(&unary.expr, around)?;

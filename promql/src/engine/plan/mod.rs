@@ -23,7 +23,7 @@ use crate::source::SelectHints;
 #[derive(Clone, Debug)]
 pub enum Node {
     Number(f64),
-    String(Arc<str>),
+    String(Text),
     Selector(Selector),
     /// Range vectors as the whole query.
     Range(RangeSource),
@@ -47,6 +47,21 @@ pub enum Node {
     Call(Box<Call>),
     /// The same at every step.
     StepInvariant(Box<Node>),
+}
+
+/// A string of the query.
+#[derive(Clone, Debug)]
+pub struct Text {
+    pub value: Arc<str>,
+    /// When the bytes were not UTF-8 (those of `value` are mended): the literal as it is printed.
+    pub invalid_utf8: Option<Arc<str>>,
+}
+
+impl Text {
+    /// Whether a label may have this name.
+    pub fn is_label_name(&self) -> bool {
+        !self.value.is_empty() && self.invalid_utf8.is_none()
+    }
 }
 
 /// Which time of a sample.
