@@ -7,7 +7,7 @@ use crate::ast::{AggregateExpr, BinaryExpr, Call, Expr, ParenExpr, UnaryExpr};
 use crate::printer::{Aggregation, Operator, SubquerySuffix};
 
 /// A node whose one-line form is longer than this is split.
-const LINE_BYTES_MAX: usize = 100;
+pub const LINE_BYTES_MAX: usize = 100;
 
 /// The layout of `expr`; it reads back as `expr`.
 pub fn pretty(expr: &Expr) -> String {

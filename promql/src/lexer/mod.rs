@@ -2,7 +2,7 @@
 //!
 //! One [`Lexer`] walks the text once and gives one [`Token`] a call. What a character means depends on where it stands:
 //! in braces there are no operators, in brackets only durations, and a series description has a language of its own
-//! ([`series`]). After an error, or the end of the input, nothing sensible follows and the caller stops.
+//! (`series`). After an error, or the end of the input, nothing sensible follows and the caller stops.
 
 mod number;
 mod series;

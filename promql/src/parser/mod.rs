@@ -3,7 +3,7 @@
 //! One walk by recursive descent, operators by precedence, one word ahead; then one walk over the tree that checks the
 //! types. The messages, and which of several mistakes is reported, are those of Prometheus 3.14, because people and
 //! tests know them by heart. Where its generated parser reports a wrong word depends on the rule it is in;
-//! [`cursor::Parser::within`] keeps that. Everything that recurses is bounded by [`ParserOptions`].
+//! `Parser::within` keeps that. Everything that recurses is bounded by [`ParserOptions`].
 
 mod options;
 mod error;

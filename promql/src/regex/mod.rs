@@ -1,6 +1,6 @@
 //! Regular expressions of label matchers and of `label_replace`, fully anchored.
 //!
-//! The syntax is that of Go's `regexp`, which is RE2: [`syntax`] reads it into the intermediate form of the `regex`
+//! The syntax is that of Go's `regexp`, which is RE2: `syntax` reads it into the intermediate form of the `regex`
 //! family of crates, which then does the matching in time linear in the text. The differences between the two syntaxes
 //! are many and quiet (`\d` is ASCII only, `\<` a plain character, `[a&&b]` a plain class, `{` may stand for itself), so
 //! a pattern is never handed to the other parser.
@@ -43,7 +43,7 @@ impl AnchoredRegex {
         }
         let parsed = syntax::parse(pattern)?;
         let anchored = Hir::concat(vec![Hir::look(Look::Start), parsed.hir, Hir::look(Look::End)]);
-        let limits = meta::Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX)).onepass_size_limit(Some(COMPILED_BYTES_MAX));
+        let limits = meta::Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX));
         let compiled = meta::Builder::new().configure(limits).build_from_hir(&anchored).map_err(|_| too_large())?;
         Ok(Self { pattern: pattern.to_owned(), compiled, names: parsed.names.into() })
     }

@@ -6,6 +6,7 @@ mod refusals;
 mod printing;
 mod json;
 mod series;
+mod regexes;
 mod generator;
 mod round_trip;
 mod arbitrary_text;
