@@ -6,6 +6,7 @@
 //! What is merged, from old to new: runs by bucket and seal, frozen generations, the open one. At equal
 //! times the newest wins.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::fault::Result;
@@ -86,9 +87,16 @@ impl Reader {
                 Source::Memory(chunks) => chunks.read(series, start_ms, end_ms, timestamps, values)?,
                 Source::Disk(window) => {
                     let metric = *metric.get_or_insert_with(|| metric_of(state, series));
-                    for chunk in window.of_series(&state.core.rocks, run, metric, series)? {
-                        run.decode(&state.core.rocks, chunk, start_ms, end_ms, timestamps, values)?;
+                    let from = timestamps.len();
+                    let rocks = &state.core.rocks;
+                    let read = window.read(rocks, run, (metric, series), start_ms..=end_ms, timestamps, values);
+                    if read.is_err() && !rocks.has_family(&run.key.family()) {
+                        // The day expired while it was read.
+                        timestamps.truncate(from);
+                        values.truncate(from);
+                        continue;
                     }
+                    read?;
                 }
             }
         }
@@ -143,19 +151,30 @@ struct Window {
 }
 
 impl Window {
-    fn of_series(&mut self, rocks: &Rocks, run: &Run, metric: u32, series: SeriesId) -> Result<impl Iterator<Item = &[u8]>> {
+    /// Appends the samples of a series, given as (metric, series), that lie in the range.
+    fn read(
+        &mut self,
+        rocks: &Rocks,
+        run: &Run,
+        (metric, series): (u32, SeriesId),
+        range: RangeInclusive<i64>,
+        timestamps: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) -> Result<()> {
         let first = ChunkPlace { metric, series, part: 0 };
         if !self.covers(first) {
             self.fetch(rocks, run, first)?;
         }
-        let Self { bytes, chunks, .. } = &*self;
-        let position = chunks.partition_point(|(place, _)| *place < first);
-        let here = chunks[position..].iter().take_while(move |(place, _)| place.metric == metric && place.series == series);
-        Ok(here.enumerate().map(move |(offset, (_, end))| {
-            let chunk = position + offset;
-            let start = if chunk == 0 { 0 } else { chunks[chunk - 1].1 };
-            &bytes[start..*end]
-        }))
+        let position = self.chunks.partition_point(|(place, _)| *place < first);
+        let mut start = if position == 0 { 0 } else { self.chunks[position - 1].1 };
+        for (place, end) in &self.chunks[position..] {
+            if (place.metric, place.series) != (metric, series) {
+                break;
+            }
+            run.decode(rocks, &self.bytes[start..*end], *range.start(), *range.end(), timestamps, values)?;
+            start = *end;
+        }
+        Ok(())
     }
 
     /// Whether all chunks of the series at `first` are in the window, if there are any.

@@ -92,7 +92,7 @@ impl Shard {
     }
 
     /// Calls `take` with the labels of a series, by name, without copying them: cheaper than `labels` where
-    /// they go into another form anyway. `None` when there is no such series.
+    /// they go into another form anyway. `None` when there is no such series. `take` must not use the shard.
     pub fn labels_with<R>(&self, series: SeriesId, take: impl FnOnce(&mut dyn Iterator<Item = (&Arc<str>, &Arc<str>)>) -> R) -> Option<R> {
         let state = self.state();
         let index = state.index.read();

@@ -379,3 +379,51 @@ fn another_incarnation_starts_empty() {
     assert_eq!(stats.raw_bytes, 0);
     assert!(world.engine().set_hash_key(HashKey([8; 16])).is_err());
 }
+
+#[test]
+fn a_flipped_bit_on_disk_is_never_served() {
+    let mut world = World::new();
+    for round in 0..20 {
+        let samples: Vec<_> = (0..8u8).map(|series| (series, BASE_MS + round * 15_000, 3 + (series + round as u8) % 3)).collect();
+        world.apply(&samples, ConflictPolicy::LastWriteWins);
+    }
+    for step in [Step::Freeze, Step::Persist, Step::Release] {
+        world.take(&step);
+    }
+    world.engine = None;
+    let files = std::fs::read_dir(world.directory.join("rocks")).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|extension| extension == "sst")).collect();
+    assert!(files.len() >= 2);
+    let mut refused = 0;
+    for file in &files {
+        let bytes = std::fs::read(file).unwrap();
+        for place in (5..bytes.len()).step_by(bytes.len() / 8) {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 0x10;
+            std::fs::write(file, damaged).unwrap();
+            refused += u32::from(is_refused(&world));
+        }
+        std::fs::write(file, bytes).unwrap();
+    }
+    assert!(refused > 0, "damage to {} files went unnoticed", files.len());
+    assert!(!is_refused(&world));
+}
+
+/// Opens the engine and reads everything: an error, or exactly what was applied.
+fn is_refused(world: &World) -> bool {
+    let read = || -> Result<(), StorageError> {
+        let engine = Engine::open(&world.directory, EngineOptions::default())?;
+        let shard = engine.open_shard(SHARD, INCARNATION)?;
+        let mut reader = shard.reader();
+        for (series, samples) in &world.model {
+            let mut ids = Vec::new();
+            shard.lookup(&[labels::hash(&KEY, &canonical(*series))], &mut ids);
+            let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+            reader.read(ids[0], i64::MIN, i64::MAX, &mut timestamps, &mut values)?;
+            let found: BTreeMap<i64, u64> = timestamps.into_iter().zip(values.into_iter().map(f64::to_bits)).collect();
+            assert_eq!(&found, samples, "series {series}");
+        }
+        Ok(())
+    };
+    read().is_err()
+}

@@ -46,7 +46,7 @@ pub(crate) struct Tally {
 /// See the module's story.
 #[derive(Default)]
 pub(crate) struct Head {
-    stripes: RwLock<Vec<Box<RwLock<Stripe>>>>,
+    stripes: RwLock<Vec<RwLock<Stripe>>>,
     open_samples: AtomicU64,
     open_bytes: AtomicU64,
 }
@@ -65,7 +65,7 @@ impl Head {
         let mut stripes = self.stripes.write();
         let needed = count.div_ceil(STRIPE_SERIES) as usize;
         while stripes.len() < needed {
-            stripes.push(Box::default());
+            stripes.push(RwLock::default());
         }
         let from = stripes.len().saturating_sub(2).min(needed);
         for (number, stripe) in stripes.iter_mut().enumerate().skip(from) {
