@@ -34,9 +34,7 @@ impl AdminRequest {
             AdminRequest::Remove { node } => (Method::POST, format!("{BASE}/remove?node={node}")),
             AdminRequest::Replace { old, new } => (Method::POST, format!("{BASE}/replace?old={old}&new={new}")),
             AdminRequest::TransferLeader { group, to: None } => (Method::POST, format!("{BASE}/transfer-leader?group={group}")),
-            AdminRequest::TransferLeader { group, to: Some(to) } => {
-                (Method::POST, format!("{BASE}/transfer-leader?group={group}&to={to}"))
-            }
+            AdminRequest::TransferLeader { group, to: Some(to) } => (Method::POST, format!("{BASE}/transfer-leader?group={group}&to={to}")),
         }
     }
 }

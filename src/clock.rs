@@ -11,16 +11,10 @@ pub fn now_ms() -> i64 {
     }
 }
 
-/// Seconds since the Unix epoch, for metrics and status pages.
-pub fn now_seconds() -> f64 {
-    now_ms() as f64 / 1000.0
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_clock_is_after_the_year_2020() {
         assert!(super::now_ms() > 1_577_836_800_000);
-        assert!(super::now_seconds() > 1_577_836_800.0);
     }
 }

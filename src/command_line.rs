@@ -23,11 +23,7 @@ pub fn read() -> Result<Invocation, ConfigError> {
     interpret(manual, &matches, |name| std::env::var(name).ok())
 }
 
-fn interpret(
-    manual: Manual,
-    matches: &ArgMatches,
-    environment: impl Fn(&str) -> Option<String>,
-) -> Result<Invocation, ConfigError> {
+fn interpret(manual: Manual, matches: &ArgMatches, environment: impl Fn(&str) -> Option<String>) -> Result<Invocation, ConfigError> {
     match matches.subcommand() {
         Some(("server", flags)) => Ok(Invocation::Server(Box::new(layers(manual, flags, environment)?))),
         Some(("config", _)) => Ok(Invocation::PrintConfig),
@@ -87,20 +83,17 @@ fn server_command(manual: &Manual) -> Command {
         .help("Configuration file; see `tern config`");
     let flags = manual.entries.iter().map(|entry| {
         let default = if entry.default.is_empty() { "empty" } else { &entry.default };
-        Arg::new(entry.name.clone())
-            .long(entry.flag())
-            .value_name("VALUE")
-            .action(ArgAction::Set)
-            .allow_hyphen_values(true)
-            .help(format!("{} [default: {default}] [env: {}]", entry.help, entry.variable()))
+        Arg::new(entry.name.clone()).long(entry.flag()).value_name("VALUE").action(ArgAction::Set).allow_hyphen_values(true).help(format!(
+            "{} [default: {default}] [env: {}]",
+            entry.help,
+            entry.variable()
+        ))
     });
     Command::new("server").about("Run a node").arg(file).args(flags)
 }
 
 fn admin_command() -> Command {
-    let node = |name: &'static str, help: &'static str| {
-        Arg::new(name).required(true).value_parser(clap::value_parser!(u64)).help(help)
-    };
+    let node = |name: &'static str, help: &'static str| Arg::new(name).required(true).value_parser(clap::value_parser!(u64)).help(help);
     let http = Arg::new("http")
         .long("http")
         .global(true)

@@ -18,6 +18,7 @@ mod peers;
 mod ingest;
 mod query;
 mod http;
+mod maintenance;
 mod admin_client;
 mod server;
 mod command_line;

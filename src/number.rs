@@ -86,12 +86,6 @@ pub fn value_text(value: f64) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Reads a number as Go's `strconv.ParseFloat` and Prometheus do: `NaN`, `Inf`, `+Inf`, `-Inf` in any case.
-pub fn parse_value(text: &str) -> Option<f64> {
-    // Rust also reads `infinity` and `nan`, as Go does; neither accepts surrounding blanks.
-    text.parse::<f64>().ok()
-}
-
 fn is_small_integer(value: f64) -> bool {
     // -0.0 prints as "-0" in Go, which the integer path would lose.
     value.abs() < 1e15 && value.fract() == 0.0 && !(value == 0.0 && value.is_sign_negative())
@@ -139,7 +133,9 @@ mod tests {
 
     #[test]
     fn timestamps_show_milliseconds_only_when_there_are_any() {
-        for (ms, text) in [(1_435_781_451_781, "1435781451.781"), (1_435_781_451_000, "1435781451"), (-1_500, "-1.500"), (7, "0.007"), (0, "0")] {
+        for (ms, text) in
+            [(1_435_781_451_781, "1435781451.781"), (1_435_781_451_000, "1435781451"), (-1_500, "-1.500"), (7, "0.007"), (0, "0")]
+        {
             let mut out = Vec::new();
             push_timestamp(&mut out, ms);
             assert_eq!(String::from_utf8_lossy(&out), text);
@@ -150,7 +146,7 @@ mod tests {
         #[test]
         fn every_value_reads_back_to_the_same_bits(bits: u64) {
             let value = f64::from_bits(bits);
-            let read = parse_value(&value_text(value)).expect("a printed value parses");
+            let read: f64 = value_text(value).parse().expect("a printed value parses");
             prop_assert!(read.to_bits() == bits || (read.is_nan() && value.is_nan()));
         }
     }

@@ -50,8 +50,7 @@ impl Drop for GaugeGuard<'_> {
 }
 
 /// Upper bounds in seconds, from a cached lookup to the longest allowed query.
-const DURATION_BOUNDS: [f64; 16] =
-    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0];
+const DURATION_BOUNDS: [f64; 16] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0];
 
 /// A classic histogram of durations.
 #[derive(Debug, Default)]
@@ -227,7 +226,11 @@ impl IngestMetrics {
         page.counter("tern_ingest_series_created_total", "Series first seen in writes through this node.", self.series_created.get());
         page.counter("tern_ingest_unavailable_total", "Write requests answered 503.", self.requests_unavailable.get());
         page.counter("tern_ingest_series_cache_hits_total", "Series found by their raw labels.", self.series_cache_hits.get());
-        page.counter("tern_ingest_series_cache_misses_total", "Series whose labels had to be sorted and hashed.", self.series_cache_misses.get());
+        page.counter(
+            "tern_ingest_series_cache_misses_total",
+            "Series whose labels had to be sorted and hashed.",
+            self.series_cache_misses.get(),
+        );
         page.counter("tern_ingest_unknown_series_retries_total", "Batches sent again with labels.", self.unknown_series_retries.get());
         page.counter("tern_ingest_batch_bytes_total", "Bytes of encoded batches.", self.batch_bytes.get());
         page.histogram("tern_ingest_parse_seconds", "Decompressing and decoding one write.", &self.parse);

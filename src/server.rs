@@ -25,14 +25,15 @@ use crate::config::{Layers, Settings};
 use crate::http::{self, App};
 use crate::ingest::writer::Writer;
 use crate::logging;
+use crate::maintenance;
 use crate::peers::Peers;
 use crate::query::peer_service::PeerService;
 use crate::query::runner::Runner;
 use crate::self_metrics::SelfMetrics;
 use crate::version;
 
-/// How often expired days are looked for.
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(300);
+/// Handing leaders over and closing groups may take this long.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Between two questions for the members of the cluster to be joined.
 const JOIN_INTERVAL: Duration = Duration::from_secs(1);
 /// A node that has joined before does not need the address it joined through, so it does not wait longer for it.
@@ -71,18 +72,21 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
         () = signals.wait() => return Ok(()),
     };
     router.store(Arc::new(http::router(Arc::clone(&app))));
-    let expiry = tokio::spawn(expire_regularly(Arc::clone(&app)));
+    let maintenance = tokio::spawn(maintenance::run(Arc::clone(&app.engine), stop.clone()));
     tracing::info!(node = app.node.id(), "tern serves");
 
     signals.wait().await;
     tracing::info!("tern stops");
     app.stopping.store(true, Ordering::Relaxed);
     stop.cancel();
-    let _ = serving.await;
-    expiry.abort();
+    let _ = tokio::join!(serving, maintenance);
     let node = Arc::clone(&app.node);
-    let _ = raft_runtime.spawn(async move { node.shutdown().await }).await;
-    tracing::info!("tern has stopped");
+    let ending = raft_runtime.spawn(async move { node.shutdown().await });
+    match tokio::time::timeout(SHUTDOWN_TIMEOUT, ending).await {
+        Ok(_) => tracing::info!("tern has stopped"),
+        // What was acknowledged is on a majority of disks already; nothing is lost by leaving now.
+        Err(_) => tracing::warn!("the node did not stop in time; leaving"),
+    }
     Ok(())
 }
 
@@ -177,19 +181,6 @@ fn raft_settings(settings: &Settings) -> raft::Settings {
         shards_per_node: settings.cluster.shards_per_node,
         replicas: settings.cluster.replication_factor,
         ..raft::Settings::default()
-    }
-}
-
-async fn expire_regularly(app: Arc<App>) {
-    loop {
-        tokio::time::sleep(EXPIRY_INTERVAL).await;
-        let engine = Arc::clone(&app.engine);
-        let expired = tokio::task::spawn_blocking(move || engine.expire(clock::now_ms())).await;
-        match expired {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "expire old samples"),
-            Err(error) => tracing::error!(%error, "expire old samples"),
-        }
     }
 }
 

@@ -36,8 +36,7 @@ pub struct Layers {
 
 impl Layers {
     pub fn defaults(manual: Manual) -> Layers {
-        let values =
-            manual.entries.iter().map(|entry| (entry.name.clone(), (entry.default.clone(), Origin::Default))).collect();
+        let values = manual.entries.iter().map(|entry| (entry.name.clone(), (entry.default.clone(), Origin::Default))).collect();
         Layers { manual, values }
     }
 
@@ -80,6 +79,7 @@ impl Layers {
     }
 
     /// A setting's text; the name must be one of the manual's.
+    #[cfg(test)]
     pub fn text(&self, name: &str) -> &str {
         &self.values[name].0
     }

@@ -10,9 +10,7 @@ mod value;
 
 pub use layers::{Layers, Origin};
 pub use manual::{DEFAULT_FILE, Manual};
-pub use settings::{
-    AdminAccess, Consistency, IngestSettings, LogSettings, QuerySettings, Settings, WebSettings,
-};
+pub use settings::{AdminAccess, Consistency, IngestSettings, LogSettings, QuerySettings, Settings, WebSettings};
 
 /// A setting that cannot be used, with the remedy in its text.
 #[derive(Debug, thiserror::Error)]

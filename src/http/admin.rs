@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::Extension;
+use axum::extract::State;
 use axum::response::Response;
 use proto::raft as wire;
 use proto::raft::admin_client::AdminClient;
@@ -39,9 +39,7 @@ fn status_json(status: &wire::NodeStatus) -> Value {
 }
 
 fn members_json(status: &wire::NodeStatus) -> Value {
-    let member = |member: &wire::MemberStatus| {
-        json!({"id": member.node_id, "grpc": member.grpc_address, "http": member.http_address, "state": member.state})
-    };
+    let member = |member: &wire::MemberStatus| json!({"id": member.node_id, "grpc": member.grpc_address, "http": member.http_address, "state": member.state});
     status.members.iter().map(member).collect()
 }
 
@@ -63,20 +61,13 @@ fn group_json(group: &wire::GroupStatus) -> Value {
 }
 
 /// `GET /api/v1/admin/cluster/members`
-pub async fn members(
-    State(app): State<Arc<App>>,
-    Extension(peer): Extension<PeerAddress>,
-) -> Result<Response, Failure> {
+pub async fn members(State(app): State<Arc<App>>, Extension(peer): Extension<PeerAddress>) -> Result<Response, Failure> {
     allow(&app, peer)?;
     Ok(small(&members_json(&app.node.status())))
 }
 
 /// `POST /api/v1/admin/cluster/remove?node=`
-pub async fn remove(
-    State(app): State<Arc<App>>,
-    Extension(peer): Extension<PeerAddress>,
-    params: Params,
-) -> Result<Response, Failure> {
+pub async fn remove(State(app): State<Arc<App>>, Extension(peer): Extension<PeerAddress>, params: Params) -> Result<Response, Failure> {
     allow(&app, peer)?;
     let node_id = number(&params, "node")?;
     client(&app)?.remove_node(wire::RemoveNodeRequest { node_id }).await.map_err(|status| refused(&status))?;
@@ -84,11 +75,7 @@ pub async fn remove(
 }
 
 /// `POST /api/v1/admin/cluster/replace?old=&new=`
-pub async fn replace(
-    State(app): State<Arc<App>>,
-    Extension(peer): Extension<PeerAddress>,
-    params: Params,
-) -> Result<Response, Failure> {
+pub async fn replace(State(app): State<Arc<App>>, Extension(peer): Extension<PeerAddress>, params: Params) -> Result<Response, Failure> {
     allow(&app, peer)?;
     let (old_node_id, new_node_id) = (number(&params, "old")?, number(&params, "new")?);
     let request = wire::ReplaceNodeRequest { old_node_id, new_node_id };

@@ -42,13 +42,7 @@ pub async fn exposition(State(app): State<Arc<App>>, headers: HeaderMap, body: B
     write(&app, &headers, body, decode, TEXT_HINT).await
 }
 
-async fn write(
-    app: &App,
-    headers: &HeaderMap,
-    body: Body,
-    decode: Decode,
-    hint: &'static str,
-) -> Result<StatusCode, NativeFailure> {
+async fn write(app: &App, headers: &HeaderMap, body: Body, decode: Decode, hint: &'static str) -> Result<StatusCode, NativeFailure> {
     let settings = &app.settings.ingest;
     let body = body::read(body, settings.body_bytes, app.settings.web.read_timeout)
         .await
@@ -70,7 +64,10 @@ async fn write(
 fn answer(failure: WriteFailure, hint: &str) -> NativeFailure {
     match failure {
         WriteFailure::Decode(error) => NativeFailure::new(decode_status(&error), error.to_string(), hint),
-        WriteFailure::Refused(refusals) => NativeFailure::bad_request(refused_text(&refusals), "nothing of the request was written; mend or drop the named elements and send it again"),
+        WriteFailure::Refused(refusals) => NativeFailure::bad_request(
+            refused_text(&refusals),
+            "nothing of the request was written; mend or drop the named elements and send it again",
+        ),
         WriteFailure::Unavailable(reason) => NativeFailure::unavailable(reason),
         WriteFailure::Internal(reason) => NativeFailure::new(StatusCode::INTERNAL_SERVER_ERROR, reason, "see the server's log"),
     }
@@ -88,7 +85,10 @@ pub fn decode_status(error: &DecodeError) -> StatusCode {
 /// `element 3: missing metric name (and 2 more samples in 2 elements)`.
 fn refused_text(refusals: &[Refusal]) -> String {
     let Some((first, rest)) = refusals.split_first() else { return "refused".to_string() };
-    let mut text = format!("element {}: {}", first.sample, first.reason);
+    let mut text = match first.line {
+        Some(line) => format!("line {line}: {}", first.reason),
+        None => format!("element {}: {}", first.sample, first.reason),
+    };
     if !rest.is_empty() {
         let samples: usize = rest.iter().map(|refusal| refusal.samples).sum();
         text.push_str(&format!(" (and {samples} more refused samples)"));
@@ -103,13 +103,8 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_element_and_counts_the_rest() {
-        let refusal = |sample, reason: &str| Refusal {
-            cause: RefusalCause::Labels,
-            series: sample,
-            sample,
-            samples: 1,
-            reason: reason.to_string(),
-        };
+        let refusal =
+            |sample, reason: &str| Refusal { cause: RefusalCause::Labels, series: sample, sample, samples: 1, reason: reason.to_string() };
         assert_eq!(refused_text(&[refusal(3, "empty label name")]), "element 3: empty label name");
         let two = [refusal(0, "empty label name"), refusal(7, "x")];
         assert_eq!(refused_text(&two), "element 0: empty label name (and 1 more refused samples)");

@@ -23,7 +23,11 @@ impl NativeFailure {
     }
 
     pub fn unavailable(error: impl Into<String>) -> NativeFailure {
-        NativeFailure::new(StatusCode::SERVICE_UNAVAILABLE, error, "send the same request again after Retry-After seconds; repeating a write is harmless")
+        NativeFailure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            error,
+            "send the same request again after Retry-After seconds; repeating a write is harmless",
+        )
     }
 }
 

@@ -117,10 +117,7 @@ mod tests {
         let sample = Sample { labels: Labels::empty(), time_ms: 60_000, value: SampleValue::Float(3.0) };
         let mut out = Vec::new();
         write_samples(&mut out, &[sample], &["stale".to_string()]).expect("in memory");
-        assert_eq!(
-            String::from_utf8_lossy(&out),
-            r#"{"results":[{"labels":{},"value":3,"timestamp":60}],"warnings":["stale"]}"#
-        );
+        assert_eq!(String::from_utf8_lossy(&out), r#"{"results":[{"labels":{},"value":3,"timestamp":60}],"warnings":["stale"]}"#);
         assert_eq!(single(f64::INFINITY, 1_000, &[]), br#"{"value":"+Inf","timestamp":1}"#);
     }
 }

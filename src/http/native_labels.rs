@@ -87,9 +87,10 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> String {
-        parse(text).map_or_else(|error| format!("error: {error}"), |matchers| {
-            matchers.iter().map(|m| format!("{}{}{:?}", m.name, m.op, m.value)).collect::<Vec<_>>().join(" ")
-        })
+        parse(text).map_or_else(
+            |error| format!("error: {error}"),
+            |matchers| matchers.iter().map(|m| format!("{}{}{:?}", m.name, m.op, m.value)).collect::<Vec<_>>().join(" "),
+        )
     }
 
     #[test]

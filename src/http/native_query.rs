@@ -73,13 +73,7 @@ pub async fn instant(State(app): State<Arc<App>>, headers: HeaderMap, params: Pa
     }
 }
 
-async fn run(
-    app: &App,
-    headers: &HeaderMap,
-    params: &Params,
-    text: String,
-    times: Times,
-) -> Result<(Answer, Vec<String>), NativeFailure> {
+async fn run(app: &App, headers: &HeaderMap, params: &Params, text: String, times: Times) -> Result<(Answer, Vec<String>), NativeFailure> {
     let expression = app.queries.parse(&text).map_err(Failure::from)?;
     let query = Query {
         text: text.clone(),
@@ -133,7 +127,8 @@ fn range_expression(params: &Params) -> Result<String, String> {
             None => Ok(selector),
         };
     };
-    let by: Vec<String> = params.all("by").flat_map(|text| text.split(',')).map(str::trim).filter(|name| !name.is_empty()).map(label_name).collect();
+    let by: Vec<String> =
+        params.all("by").flat_map(|text| text.split(',')).map(str::trim).filter(|name| !name.is_empty()).map(label_name).collect();
     let grouping = if by.is_empty() { String::new() } else { format!(" by ({})", by.join(",")) };
     match aggregate {
         "avg" | "sum" | "min" | "max" | "count" => Ok(format!("{aggregate}{grouping} ({selector})")),
@@ -190,7 +185,9 @@ mod tests {
         assert_eq!(expression("metric=x&agg=p95&by=env"), r#"quantile by (env) (0.95, {__name__="x"})"#);
         assert_eq!(expression("labels={job!~%27a.*%27}&metric=x"), r#"{__name__="x",job!~"a.*"}"#);
         assert_eq!(expression("metric=x&labels={%22http.status%22:%22200%22}"), r#"{__name__="x","http.status"="200"}"#);
-        for (query, part) in [("", "metric="), ("metric=x&agg=p101", "agg=p101"), ("metric=x&by=env", "needs agg"), ("metric=x&labels={a", "expected")] {
+        for (query, part) in
+            [("", "metric="), ("metric=x&agg=p101", "agg=p101"), ("metric=x&by=env", "needs agg"), ("metric=x&labels={a", "expected")]
+        {
             assert!(expression(query).contains(part), "{query}: {}", expression(query));
         }
     }
@@ -206,7 +203,9 @@ mod tests {
     fn times_have_defaults() {
         let now = 1_700_000_000_000;
         let times = |query| range_times(&Params::from_query(query), now, 11_000);
-        assert!(matches!(times(""), Ok(Times::Range { start_ms, end_ms, step_ms: 15_000 }) if end_ms == now && start_ms == now - 3_600_000));
+        assert!(
+            matches!(times(""), Ok(Times::Range { start_ms, end_ms, step_ms: 15_000 }) if end_ms == now && start_ms == now - 3_600_000)
+        );
         assert!(matches!(times("start=-2d&end=-1d"), Ok(Times::Range { step_ms: 360_000, .. })));
         assert!(times("start=now&end=-1h").is_err());
         assert!(times("step=0").is_err());

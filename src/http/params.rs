@@ -42,9 +42,7 @@ impl Params {
 
     pub fn time(&self, name: &str) -> Result<Option<i64>, Failure> {
         self.get(name)
-            .map(|text| {
-                parse_time(text).ok_or_else(|| Failure::parameter(name, format!("cannot parse {text:?} to a valid timestamp")))
-            })
+            .map(|text| parse_time(text).ok_or_else(|| Failure::parameter(name, format!("cannot parse {text:?} to a valid timestamp"))))
             .transpose()
     }
 
@@ -55,9 +53,7 @@ impl Params {
 
     pub fn duration_ms(&self, name: &str) -> Result<Option<i64>, Failure> {
         self.get(name)
-            .map(|text| {
-                parse_duration(text).ok_or_else(|| Failure::parameter(name, format!("cannot parse {text:?} to a valid duration")))
-            })
+            .map(|text| parse_duration(text).ok_or_else(|| Failure::parameter(name, format!("cannot parse {text:?} to a valid duration"))))
             .transpose()
     }
 
@@ -78,11 +74,10 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     async fn from_request(request: Request, _state: &S) -> Result<Params, Failure> {
         let (head, body) = request.into_parts();
         let mut params = Params::default();
-        let is_form = head
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"));
+        let is_form =
+            head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+                value.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+            });
         if head.method == Method::POST && is_form {
             params.extend(&read_form(body).await?);
         }
@@ -134,7 +129,10 @@ mod tests {
     fn wrong_values_are_named() {
         let params = Params::from_query("time=soon&step=x&limit=-1&empty=");
         assert_eq!(params.time("time").expect_err("wrong").text, "invalid parameter \"time\": cannot parse \"soon\" to a valid timestamp");
-        assert_eq!(params.duration_ms("step").expect_err("wrong").text, "invalid parameter \"step\": cannot parse \"x\" to a valid duration");
+        assert_eq!(
+            params.duration_ms("step").expect_err("wrong").text,
+            "invalid parameter \"step\": cannot parse \"x\" to a valid duration"
+        );
         assert!(params.limit("limit").is_err());
         assert_eq!(params.get("empty"), None);
         assert!(params.required_time("start").is_err());

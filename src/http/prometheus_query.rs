@@ -1,4 +1,4 @@
-//! `/api/v1/query`, `/api/v1/query_range`, `/api/v1/format_query`.
+//! `/api/v1/query`, `/api/v1/query_range`, `/api/v1/format_query`, `/api/v1/parse_query`.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -55,7 +55,13 @@ pub async fn range(State(app): State<Arc<App>>, headers: HeaderMap, params: Para
 /// `GET`, `POST /api/v1/format_query`
 pub async fn format(State(app): State<Arc<App>>, params: Params) -> Result<Response, Failure> {
     let expression = app.queries.parse(params.get("query").unwrap_or(""))?;
-    Ok(envelope::small(&expression.to_string().into()))
+    Ok(envelope::small(&promql::pretty(&expression).into()))
+}
+
+/// `GET`, `POST /api/v1/parse_query`
+pub async fn parse(State(app): State<Arc<App>>, params: Params) -> Result<Response, Failure> {
+    let expression = app.queries.parse(params.get("query").unwrap_or(""))?;
+    Ok(envelope::small(&promql::ast_json::ast_json(&expression)))
 }
 
 fn range_times(params: &Params, points_max: usize) -> Result<Times, Failure> {
@@ -64,9 +70,7 @@ fn range_times(params: &Params, points_max: usize) -> Result<Times, Failure> {
     if end_ms < start_ms {
         return Err(Failure::parameter("end", "end timestamp must not be before start time"));
     }
-    let step_ms = params
-        .duration_ms("step")?
-        .ok_or_else(|| Failure::parameter("step", "cannot parse \"\" to a valid duration"))?;
+    let step_ms = params.duration_ms("step")?.ok_or_else(|| Failure::parameter("step", "cannot parse \"\" to a valid duration"))?;
     if step_ms <= 0 {
         let text = "zero or negative query resolution step widths are not accepted. Try a positive integer";
         return Err(Failure::parameter("step", text));

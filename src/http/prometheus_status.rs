@@ -63,8 +63,7 @@ pub async fn runtime_info(State(app): State<Arc<App>>) -> Response {
 }
 
 pub async fn flags(State(app): State<Arc<App>>) -> Response {
-    let flags: BTreeMap<String, &str> =
-        app.layers.iter().map(|(name, value, _)| (name.replace('_', "-"), value)).collect();
+    let flags: BTreeMap<String, &str> = app.layers.iter().map(|(name, value, _)| (name.replace('_', "-"), value)).collect();
     small(&json!(flags))
 }
 

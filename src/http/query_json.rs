@@ -193,10 +193,7 @@ mod tests {
     #[test]
     fn each_type_has_the_documented_shape() {
         assert_eq!(written(&Value::Scalar { time_ms: 4_000, value: 2.0 }), r#"{"resultType":"scalar","result":[4,"2"]}"#);
-        assert_eq!(
-            written(&Value::String { time_ms: 4_500, value: "a\"b".into() }),
-            r#"{"resultType":"string","result":[4.500,"a\"b"]}"#
-        );
+        assert_eq!(written(&Value::String { time_ms: 4_500, value: "a\"b".into() }), r#"{"resultType":"string","result":[4.500,"a\"b"]}"#);
         let labels = Labels::from_pairs([("__name__", "up"), ("job", "a\\b")]);
         let sample = Sample { labels: labels.clone(), time_ms: 1_000, value: SampleValue::Float(f64::NAN) };
         assert_eq!(

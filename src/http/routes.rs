@@ -12,8 +12,8 @@ use axum::routing::{get, post};
 use super::failure::{Failure, Kind};
 use super::observe::observe;
 use super::{
-    App, admin, health, ingest, native_query, prometheus_empty, prometheus_labels, prometheus_query, prometheus_status,
-    remote_write, self_page,
+    App, admin, health, ingest, native_query, prometheus_empty, prometheus_labels, prometheus_query, prometheus_status, remote_write,
+    self_page,
 };
 
 /// Everything this node answers over HTTP.
@@ -47,6 +47,7 @@ fn reads() -> Router<Arc<App>> {
         .route("/api/v1/query", get(prometheus_query::instant).post(prometheus_query::instant))
         .route("/api/v1/query_range", get(prometheus_query::range).post(prometheus_query::range))
         .route("/api/v1/format_query", get(prometheus_query::format).post(prometheus_query::format))
+        .route("/api/v1/parse_query", get(prometheus_query::parse).post(prometheus_query::parse))
         .route("/api/v1/labels", get(prometheus_labels::names).post(prometheus_labels::names))
         .route("/api/v1/label/{name}/values", get(prometheus_labels::values))
         .route("/api/v1/series", get(prometheus_labels::series).post(prometheus_labels::series))

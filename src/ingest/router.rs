@@ -31,6 +31,8 @@ pub struct Refusal {
     /// Position of the (first) sample among all samples of the request.
     pub sample: usize,
     pub samples: usize,
+    /// Of a text body, from 1.
+    pub line: Option<usize>,
     pub reason: String,
 }
 
@@ -52,6 +54,7 @@ impl Refusal {
             series: refused.position,
             sample: refused.position,
             samples: refused.samples + refused.histograms,
+            line: None,
             reason: refused.reason.clone(),
         }
     }
@@ -164,7 +167,8 @@ impl Routed {
                 Ok(()) => self.places[series] = Place { shard: self.resolved.shards[at], series: UNKNOWN },
                 Err((cause, reason)) => {
                     let samples = self.columns.samples(series);
-                    self.refusals.push(Refusal { cause, series, sample: samples.start, samples: samples.len(), reason });
+                    let line = self.columns.line(&self.body, series);
+                    self.refusals.push(Refusal { cause, series, sample: samples.start, samples: samples.len(), line, reason });
                 }
             }
         }
@@ -232,7 +236,9 @@ impl Routed {
             let Some(first) = timestamps.iter().position(outside) else { continue };
             let reason = self.bounds.reason(timestamps[first]);
             let samples = timestamps.iter().filter(|t| outside(t)).count();
-            self.refusals.push(Refusal { cause: RefusalCause::Bounds, series, sample: range.start + first, samples, reason });
+            let line = self.columns.line(&self.body, series);
+            let sample = range.start + first;
+            self.refusals.push(Refusal { cause: RefusalCause::Bounds, series, sample, samples, line, reason });
         }
     }
 

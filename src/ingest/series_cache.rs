@@ -58,11 +58,7 @@ pub struct SeriesCacheView(arc_swap::Guard<Arc<Table>>);
 impl SeriesCache {
     pub fn new(entries_max: usize) -> SeriesCache {
         let slots_max = entries_max.next_power_of_two().max(SLOTS_A_LINE);
-        SeriesCache {
-            table: ArcSwap::from_pointee(Table::new(slots_max.min(SLOTS_AT_FIRST))),
-            growing: Mutex::new(()),
-            slots_max,
-        }
+        SeriesCache { table: ArcSwap::from_pointee(Table::new(slots_max.min(SLOTS_AT_FIRST))), growing: Mutex::new(()), slots_max }
     }
 
     pub fn view(&self) -> SeriesCacheView {

@@ -196,12 +196,7 @@ impl Writer {
     }
 
     /// One blocking job, or right here when the request is small.
-    async fn parse_and_route<P>(
-        self: &Arc<Self>,
-        body: Bytes,
-        topology: Topology,
-        parse: P,
-    ) -> Result<(Routed, Vec<Foreign>), WriteFailure>
+    async fn parse_and_route<P>(self: &Arc<Self>, body: Bytes, topology: Topology, parse: P) -> Result<(Routed, Vec<Foreign>), WriteFailure>
     where
         P: FnOnce(Bytes, &mut Columns) -> Result<Bytes, DecodeError> + Send + 'static,
     {
@@ -219,7 +214,7 @@ impl Writer {
         P: FnOnce(Bytes, &mut Columns) -> Result<Bytes, DecodeError>,
     {
         let start = Instant::now();
-        let mut columns = self.columns.lock().pop().unwrap_or_default();
+        let mut columns = self.columns.lock().pop().unwrap_or_else(Columns::new);
         let body = match parse(body, &mut columns) {
             Ok(body) => body,
             Err(error) => {
@@ -229,12 +224,11 @@ impl Writer {
         };
         let parsed = Instant::now();
         self.metrics.ingest.parse.observe(parsed - start);
-        let (routed, foreign) =
-            Routed::new(columns, body, self.bounds(), &self.cache, self.secret, topology, |shard, hashes, ids| {
-                let Some(replica) = self.node.replica(shard) else { return false };
-                replica.lookup(hashes, ids);
-                true
-            });
+        let (routed, foreign) = Routed::new(columns, body, self.bounds(), &self.cache, self.secret, topology, |shard, hashes, ids| {
+            let Some(replica) = self.node.replica(shard) else { return false };
+            replica.lookup(hashes, ids);
+            true
+        });
         self.metrics.ingest.route.observe_since(parsed);
         let misses = routed.cache_misses() as u64;
         self.metrics.ingest.series_cache_misses.add(misses);
@@ -342,10 +336,7 @@ impl Writer {
     fn bounds(&self) -> Bounds {
         let now_ms = clock::now_ms();
         let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Bounds {
-            oldest_ms: now_ms.saturating_sub(ms(self.retention)),
-            newest_ms: now_ms.saturating_add(ms(self.settings.future_limit)),
-        }
+        Bounds { oldest_ms: now_ms.saturating_sub(ms(self.retention)), newest_ms: now_ms.saturating_add(ms(self.settings.future_limit)) }
     }
 
     fn keep(&self, mut columns: Columns) {

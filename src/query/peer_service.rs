@@ -182,11 +182,7 @@ fn encode_chunks(encoder: &mut Encoder, base_ms: i64, timestamps: &[i64], values
         .collect()
 }
 
-fn send_series(
-    selected: &Selected,
-    limit: usize,
-    sender: &mpsc::Sender<Result<wire::SeriesFrame, Status>>,
-) -> Result<(), Status> {
+fn send_series(selected: &Selected, limit: usize, sender: &mpsc::Sender<Result<wire::SeriesFrame, Status>>) -> Result<(), Status> {
     let selection = selected.replica.select(&selected.matchers, selected.start_ms, selected.end_ms);
     let ids = selection.map_err(|error| Status::internal(error.to_string()))?;
     let mut frame = wire::SeriesFrame::default();

@@ -32,8 +32,7 @@ impl RemoteCursor {
     /// Asks in the background; the first `next` waits for the first frame.
     pub fn open(peers: &Peers, runtime: &Handle, selection: wire::Selection) -> RemoteCursor {
         let (sender, frames) = mpsc::channel(FRAMES_WAITING);
-        let cursor =
-            RemoteCursor { shard: selection.shard, base_ms: selection.start_ms, frames, series: Vec::new().into_iter() };
+        let cursor = RemoteCursor { shard: selection.shard, base_ms: selection.start_ms, frames, series: Vec::new().into_iter() };
         runtime.spawn(pump(peers.clone(), selection, sender));
         cursor
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use promql::ParserOptions;
 use promql::ast::Expr;
 use promql::engine::{Engine, EngineOptions, QueryOptions, QueryOutput, StatsDetail};
-use promql::ParserOptions;
 use promql::matcher::Matcher;
 use raft::Node;
 use tokio::runtime::Handle;
@@ -114,12 +114,8 @@ impl Runner {
         let waited = start.elapsed();
         let warnings = session::freshen(&self.node, query.consistency, deadline, &self.metrics).await?;
         let freshened = start.elapsed() - waited;
-        let options = QueryOptions {
-            lookback_ms: query.lookback_ms,
-            cancel: Some(cancel.flag()),
-            deadline: Some(deadline),
-            stats: query.stats,
-        };
+        let options =
+            QueryOptions { lookback_ms: query.lookback_ms, cancel: Some(cancel.flag()), deadline: Some(deadline), stats: query.stats };
         let source = self.source(query.consistency, deadline);
         let engine = Arc::clone(&self.engine);
         let job = tokio::task::spawn_blocking(move || {
@@ -181,9 +177,7 @@ impl Runner {
 fn evaluate(engine: &Engine, source: &ClusterSource, query: &Query, options: &QueryOptions) -> Result<QueryOutput, QueryFailure> {
     let output = match query.times {
         Times::At(time_ms) => engine.instant(source, &query.expression, time_ms, options),
-        Times::Range { start_ms, end_ms, step_ms } => {
-            engine.range(source, &query.expression, start_ms, end_ms, step_ms, options)
-        }
+        Times::Range { start_ms, end_ms, step_ms } => engine.range(source, &query.expression, start_ms, end_ms, step_ms, options),
     };
     Ok(output?)
 }

@@ -25,11 +25,7 @@ pub struct Gate {
 
 impl Gate {
     pub fn new(concurrency: usize, metrics: Arc<SelfMetrics>) -> Gate {
-        Gate {
-            places: Arc::new(Semaphore::new(concurrency)),
-            waiting: Semaphore::new(concurrency * WAITING_FACTOR),
-            metrics,
-        }
+        Gate { places: Arc::new(Semaphore::new(concurrency)), waiting: Semaphore::new(concurrency * WAITING_FACTOR), metrics }
     }
 
     pub async fn enter(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, QueryFailure> {
@@ -76,12 +72,7 @@ impl Drop for Cancel {
 
 /// Makes the local replicas as fresh as the consistency asks; what cannot be promised comes back as warnings. Shards without
 /// a local replica are made fresh by the peer that reads them.
-pub async fn freshen(
-    node: &Node,
-    consistency: Consistency,
-    deadline: Instant,
-    metrics: &SelfMetrics,
-) -> Result<Vec<String>, QueryFailure> {
+pub async fn freshen(node: &Node, consistency: Consistency, deadline: Instant, metrics: &SelfMetrics) -> Result<Vec<String>, QueryFailure> {
     let shards = node.shard_map().shard_count();
     if shards == 0 {
         return Err(QueryFailure::Unavailable("the cluster is still forming; try again".to_string()));
@@ -93,9 +84,10 @@ pub async fn freshen(
     let local = (0..shards).filter(|&shard| node.replica(shard).is_some());
     let barriers = join_all(local.map(|shard| node.barrier(shard, deadline.into()))).await;
     metrics.query.barrier.observe_since(start);
-    barriers.into_iter().collect::<Result<Vec<()>, ReadError>>().map_err(|error| {
-        QueryFailure::Unavailable(format!("{error}; ask with consistency=eventual for what this node has"))
-    })?;
+    barriers
+        .into_iter()
+        .collect::<Result<Vec<()>, ReadError>>()
+        .map_err(|error| QueryFailure::Unavailable(format!("{error}; ask with consistency=eventual for what this node has")))?;
     Ok(Vec::new())
 }
 

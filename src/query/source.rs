@@ -67,13 +67,6 @@ impl ClusterSource {
             Consistency::Strong => wire::Consistency::Strong,
             Consistency::Eventual => wire::Consistency::Eventual,
         };
-        wire::Selection {
-            shard,
-            matchers,
-            start_ms,
-            end_ms,
-            consistency: consistency.into(),
-            deadline_ms: deadline_ms(self.deadline),
-        }
+        wire::Selection { shard, matchers, start_ms, end_ms, consistency: consistency.into(), deadline_ms: deadline_ms(self.deadline) }
     }
 }

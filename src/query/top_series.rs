@@ -52,10 +52,7 @@ impl TopSeries {
     }
 }
 
-fn union(
-    replicas: &[Arc<Shard>],
-    texts: impl Fn(&Shard) -> Vec<Arc<str>>,
-) -> Vec<Arc<str>> {
+fn union(replicas: &[Arc<Shard>], texts: impl Fn(&Shard) -> Vec<Arc<str>>) -> Vec<Arc<str>> {
     let mut all: Vec<Arc<str>> = replicas.iter().flat_map(|replica| texts(replica)).collect();
     all.sort_unstable();
     all.dedup();
