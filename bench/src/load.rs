@@ -14,6 +14,9 @@ use tern_jepsen::history::Sample;
 use tern_jepsen::remote_write::{TimeSeries, encode_v1};
 
 pub const SCRAPE_INTERVAL_MS: i64 = 15_000;
+/// Where in the interval scrapes happen. Not on whole minutes: there the queries have the ends of their windows, which Prometheus 2 takes into the
+/// window on both sides and Prometheus 3, as Tern, on one side only.
+const SCRAPE_OFFSET_MS: i64 = 7_000;
 /// The same load in every run.
 const SEED: u64 = 20_261_123;
 
@@ -66,7 +69,7 @@ impl Load {
         let rounds = count.div_ceil(options.connections * options.batch_samples).max(1);
         let group_size = count.div_ceil(options.connections * rounds);
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-        let end_ms = now_ms / SCRAPE_INTERVAL_MS * SCRAPE_INTERVAL_MS;
+        let end_ms = (now_ms - SCRAPE_OFFSET_MS) / SCRAPE_INTERVAL_MS * SCRAPE_INTERVAL_MS + SCRAPE_OFFSET_MS;
         let mut random = StdRng::seed_from_u64(SEED);
         let mut connections = vec![Vec::new(); options.connections];
         for scrape in 0..options.scrapes {

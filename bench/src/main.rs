@@ -13,6 +13,7 @@ mod system;
 mod report;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
@@ -56,7 +57,7 @@ struct Arguments {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let load = Load::generate(&LoadOptions {
         targets: arguments.targets,
@@ -77,8 +78,8 @@ async fn main() -> anyhow::Result<()> {
     if let Some(file) = &arguments.write {
         std::fs::write(file, table)?;
     }
-    anyhow::ensure!(all_figures.len() == arguments.systems.len(), "not every system could be measured");
-    Ok(())
+    // Why is told above, where it happened.
+    Ok(if all_figures.len() == arguments.systems.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn measure(system: System, arguments: &Arguments, load: &Load, reference: Option<&Figures>) -> anyhow::Result<Figures> {

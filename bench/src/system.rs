@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::ValueEnum;
 use tern_jepsen::cluster::{Cluster, RunDirectory};
 use tern_jepsen::peers::{self, Peer};
@@ -114,7 +114,9 @@ impl Running {
             Servers::Tern(cluster) => {
                 for (number, client) in cluster.clients() {
                     let answer = client.post("/debug/flush", &[], "").await?;
-                    ensure!(answer.status < 300, "flush of node {number}: status {}: {:.200}", answer.status, answer.text());
+                    if answer.status >= 300 {
+                        eprintln!("node {number} did not flush, its size on disk tells little: {} {:.200}", answer.status, answer.text());
+                    }
                 }
             }
             Servers::VictoriaMetrics(peer) => {
