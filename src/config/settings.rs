@@ -88,6 +88,7 @@ pub struct IngestSettings {
 pub struct QuerySettings {
     pub consistency: Consistency,
     pub timeout: Duration,
+    pub barrier_timeout: Duration,
     /// Resolved: never zero.
     pub concurrency: usize,
     pub samples_max: usize,
@@ -224,6 +225,7 @@ fn read_query(layers: &Layers) -> Result<QuerySettings, ConfigError> {
     Ok(QuerySettings {
         consistency: layers.read("query.consistency", Consistency::parse)?,
         timeout: layers.read("query.timeout", value::duration_above_zero)?,
+        barrier_timeout: layers.read("query.barrier_timeout", value::duration_above_zero)?,
         concurrency: if concurrency == 0 { cores() * 2 } else { concurrency },
         samples_max: layers.read("query.samples_max", value::count_above_zero)?,
         points_max: layers.read("query.points_max", value::count_above_zero)?,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::extract::Extension;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use proto::raft as wire;
 use proto::raft::admin_client::AdminClient;
@@ -113,6 +114,13 @@ pub async fn content_hash(
     let hash = hash.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
     let hash = hash.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
     Ok(axum::Json(json!({"shard": shard, "hash": format!("{hash:x}")})))
+}
+
+/// `POST /debug/flush`: seals everything that waits in memory, as the sealer would in due time.
+pub async fn flush(State(app): State<Arc<App>>, Extension(peer): Extension<PeerAddress>) -> Result<StatusCode, Failure> {
+    allow(&app, peer)?;
+    app.node.seal_all().await.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn other_voter(status: &wire::NodeStatus, group: u64) -> Result<u64, Failure> {

@@ -82,6 +82,7 @@ fn admin_routes() -> Router<Arc<App>> {
         .route("/api/v1/admin/cluster/remove", post(admin::remove))
         .route("/api/v1/admin/cluster/replace", post(admin::replace))
         .route("/api/v1/admin/cluster/transfer-leader", post(admin::transfer_leader))
+        .route("/debug/flush", post(admin::flush))
         .route("/debug/hash", get(admin::content_hash))
 }
 

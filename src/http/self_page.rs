@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use proto::raft as wire;
+use storage::{EngineStats, ShardStats};
 
 use super::App;
 use super::stream::{self, Encoding};
@@ -19,7 +20,13 @@ pub async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     page.sample("tern_build_info", &format!("version=\"{}\"", version::TERN), 1.0);
     app.metrics.write(&mut page);
     write_raft(&mut page, &app.node.status());
-    write_shards(&mut page, &app);
+    let engine = Arc::clone(&app.engine);
+    match tokio::task::spawn_blocking(move || engine.stats()).await {
+        Ok(Ok(stats)) => write_storage(&mut page, &stats),
+        // The page's other figures are needed most when the disk has a fault.
+        Ok(Err(error)) => tracing::error!(%error, "read sizes of the engine"),
+        Err(error) => tracing::error!(%error, "read sizes of the engine"),
+    }
     write_process(&mut page, &app);
     let head = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")].into_response();
     stream::respond_bytes(head, Encoding::negotiate(&headers), page.into_text().into_bytes()).await
@@ -49,19 +56,26 @@ fn write_raft(page: &mut Page, status: &wire::NodeStatus) {
     }
 }
 
-fn write_shards(page: &mut Page, app: &App) {
-    let shards = app.node.shard_map().shard_count();
-    let replicas: Vec<_> = (0..shards).filter_map(|shard| app.node.replica(shard)).collect();
-    type Figure = (&'static str, &'static str, fn(&storage::Shard) -> f64);
-    const FIGURES: [Figure; 3] = [
-        ("tern_storage_series", "Series of the replica.", |shard| shard.series_count() as f64),
-        ("tern_storage_head_samples", "Samples in memory, not sealed yet.", |shard| shard.head_samples() as f64),
-        ("tern_storage_head_bytes", "Memory of samples not sealed yet.", |shard| shard.head_bytes() as f64),
-    ];
-    for (name, help, figure) in FIGURES {
+/// A family with one sample a replica.
+type ShardFigure = (&'static str, &'static str, fn(&ShardStats) -> u64);
+
+const SHARD_FIGURES: [ShardFigure; 6] = [
+    ("tern_storage_series", "Series of the replica.", |shard| shard.series),
+    ("tern_storage_head_samples", "Samples in memory, not sealed yet.", |shard| shard.head_samples),
+    ("tern_storage_head_bytes", "Memory of samples not sealed yet.", |shard| shard.head_bytes),
+    ("tern_storage_index_bytes", "Memory of the index of series.", |shard| shard.memory_bytes),
+    ("tern_storage_runs", "Sealed runs.", |shard| shard.runs),
+    ("tern_storage_buckets", "Hours that have sealed runs.", |shard| shard.buckets),
+];
+
+fn write_storage(page: &mut Page, stats: &EngineStats) {
+    page.gauge("tern_storage_raw_bytes", "Sealed samples on disk.", stats.raw_bytes as f64);
+    page.gauge("tern_storage_series_bytes", "Series records on disk.", stats.series_bytes as f64);
+    page.gauge("tern_storage_recent_bytes", "Memory of recently sealed chunks.", stats.recent_bytes as f64);
+    for (name, help, figure) in SHARD_FIGURES {
         page.family(name, "gauge", help);
-        for replica in &replicas {
-            page.sample(name, &format!("shard=\"{}\"", replica.id()), figure(replica));
+        for (shard, shard_stats) in &stats.shards {
+            page.sample(name, &format!("shard=\"{shard}\""), figure(shard_stats) as f64);
         }
     }
 }

@@ -61,7 +61,7 @@ impl Runner {
     {
         let deadline = session::deadline(None, self.settings().timeout);
         let place = self.gate().enter(deadline).await?;
-        let warnings = session::freshen(self.node(), scope.consistency, deadline, self.metrics()).await?;
+        let warnings = self.freshen(scope.consistency, deadline).await?;
         let source = self.source(scope.consistency, deadline);
         scope.start_ms = scope.start_ms.max(source.oldest_ms);
         if scope.selectors.is_empty() {

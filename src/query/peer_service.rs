@@ -26,6 +26,8 @@ use crate::self_metrics::SelfMetrics;
 const FRAME_BYTES: usize = 256 * 1024;
 /// Frames that wait for a slow asker before reading waits too.
 const FRAMES_WAITING: usize = 4;
+/// A failover takes one to two seconds; a longer wait for a majority helps nobody.
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A question is a few matchers or hashes.
 const QUESTION_BYTES_MAX: usize = 64 << 20;
 
@@ -60,7 +62,8 @@ impl PeerService {
         let node = self.node()?;
         let deadline = Instant::now() + Duration::from_millis(selection.deadline_ms.into());
         if selection.consistency() == wire::Consistency::Strong {
-            node.barrier(selection.shard, deadline.into()).await.map_err(|error| barrier_status(&error))?;
+            let confirmed = deadline.min(Instant::now() + BARRIER_TIMEOUT);
+            node.barrier(selection.shard, confirmed.into()).await.map_err(|error| barrier_status(&error))?;
         }
         let replica = node.replica(selection.shard).ok_or_else(|| no_replica(selection.shard))?;
         let matchers = matchers_from_wire(&selection.matchers).map_err(status)?;

@@ -112,7 +112,7 @@ impl Runner {
         let start = Instant::now();
         let place = self.gate.enter(deadline).await?;
         let waited = start.elapsed();
-        let warnings = session::freshen(&self.node, query.consistency, deadline, &self.metrics).await?;
+        let warnings = self.freshen(query.consistency, deadline).await?;
         let freshened = start.elapsed() - waited;
         let options =
             QueryOptions { lookback_ms: query.lookback_ms, cancel: Some(cancel.flag()), deadline: Some(deadline), stats: query.stats };
@@ -127,6 +127,12 @@ impl Runner {
         let evaluated = start.elapsed() - waited - freshened;
         self.metrics.query.evaluate.observe(evaluated);
         Ok(Answer { output, warnings, waited, freshened, evaluated })
+    }
+
+    /// See [`session::freshen`]; takes no longer than the query itself may.
+    pub async fn freshen(&self, consistency: Consistency, deadline: Instant) -> Result<Vec<String>, QueryFailure> {
+        let timeout = self.settings.barrier_timeout.min(deadline.saturating_duration_since(Instant::now()));
+        session::freshen(&self.node, consistency, timeout, &self.metrics).await
     }
 
     /// The data a query sees.
@@ -149,14 +155,6 @@ impl Runner {
 
     pub fn settings(&self) -> &QuerySettings {
         &self.settings
-    }
-
-    pub fn node(&self) -> &Node {
-        &self.node
-    }
-
-    pub fn metrics(&self) -> &SelfMetrics {
-        &self.metrics
     }
 
     fn log_if_slow(&self, text: &str, took: Duration, result: &Result<Answer, QueryFailure>) {

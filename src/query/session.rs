@@ -72,7 +72,7 @@ impl Drop for Cancel {
 
 /// Makes the local replicas as fresh as the consistency asks; what cannot be promised comes back as warnings. Shards without
 /// a local replica are made fresh by the peer that reads them.
-pub async fn freshen(node: &Node, consistency: Consistency, deadline: Instant, metrics: &SelfMetrics) -> Result<Vec<String>, QueryFailure> {
+pub async fn freshen(node: &Node, consistency: Consistency, timeout: Duration, metrics: &SelfMetrics) -> Result<Vec<String>, QueryFailure> {
     let shards = node.shard_map().shard_count();
     if shards == 0 {
         return Err(QueryFailure::Unavailable("the cluster is still forming; try again".to_string()));
@@ -81,6 +81,7 @@ pub async fn freshen(node: &Node, consistency: Consistency, deadline: Instant, m
         return Ok(stale_warnings(node));
     }
     let start = Instant::now();
+    let deadline = start + timeout;
     let local = (0..shards).filter(|&shard| node.replica(shard).is_some());
     let barriers = join_all(local.map(|shard| node.barrier(shard, deadline.into()))).await;
     metrics.query.barrier.observe_since(start);
