@@ -1,5 +1,8 @@
 //! Any text is either a query or refused: never a panic, never a stack overflow, and the refusal names a place in it.
 
+use promql::engine::{Engine, EngineOptions, QueryOptions};
+use promql::labels::Labels;
+use promql::memory_source::MemorySource;
 use promql::parser::{parse_metric_selector, parse_series_description};
 use promql::testlang::parse_script;
 use promql::{ParserOptions, ast_json, parse, pretty};
@@ -119,10 +122,16 @@ fn nested(count: usize) -> Vec<String> {
     ]
 }
 
+/// Runs `work` on a thread with a stack of `stack_bytes`.
+fn on_a_stack_of(stack_bytes: usize, work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(stack_bytes).spawn(work).expect("start a thread");
+    thread.join().expect("no panic");
+}
+
 /// Threads have stacks of 2 MiB by default; half of it is more than enough for the tallest tree that is let through.
 #[test]
 fn nesting_never_exhausts_the_stack() {
-    let deep = || {
+    on_a_stack_of(1 << 20, || {
         let options = ParserOptions::experimental();
         for count in [options.depth_max / 3, options.depth_max - 2, options.depth_max + 1, 50_000] {
             for text in nested(count) {
@@ -133,7 +142,28 @@ fn nesting_never_exhausts_the_stack() {
                 }
             }
         }
-    };
-    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(deep).expect("start a thread");
-    thread.join().expect("no panic");
+    });
+}
+
+/// What the parser lets through, the engine can run on a thread with the usual stack.
+#[test]
+fn the_tallest_trees_can_be_evaluated() {
+    on_a_stack_of(2 << 20, || {
+        let options = ParserOptions::experimental();
+        let engine = Engine::new(EngineOptions::default());
+        let mut source = MemorySource::new();
+        source.push(&Labels::from_pairs([("__name__", "a")]), 1_000, 1.0);
+        let levels = options.depth_max - 3;
+        let tallest = |open: &str, close: &str| format!("{}a{}", open.repeat(levels), close.repeat(levels));
+        let chains = [" + a", " or a", " ^ a", " > bool 0"].map(|link| tallest("", link));
+        let nests = [("(", ")"), ("-", ""), ("sum(", ")"), ("abs(", ")"), ("a + (", ")")].map(|(open, close)| tallest(open, close));
+        let half = "max_over_time(".repeat(levels / 2) + "a" + &"[1m:1m])".repeat(levels / 2);
+        for query in chains.iter().chain(&nests).chain([&half]) {
+            let Ok(expr) = parse(query, options) else {
+                continue;
+            };
+            let _ = engine.instant(&source, &expr, 1_000, &QueryOptions::default());
+            let _ = engine.range(&source, &expr, 0, 2_000, 1_000, &QueryOptions::default());
+        }
+    });
 }
