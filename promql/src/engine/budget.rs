@@ -43,6 +43,11 @@ impl Budget {
         Ok(())
     }
 
+    /// Errs when a grid has so many steps that a single series over it would not be allowed.
+    pub fn check_steps(&self, steps: usize) -> Result<(), QueryError> {
+        if steps / 2 > self.samples_max { Err(QueryError::TooManySamples(EXECUTION)) } else { Ok(()) }
+    }
+
     /// A charge of nothing yet.
     pub fn charge(&self) -> Charge<'_> {
         Charge { budget: self, samples: 0 }

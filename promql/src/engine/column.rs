@@ -111,9 +111,11 @@ impl Column {
         }
     }
 
-    /// How many samples it counts as in the limit on samples.
-    pub fn size_in_samples(&self) -> usize {
+    /// As how many samples its memory counts in the limit on samples: a sample is 16 bytes, a step takes 8 whether it has a
+    /// value or not.
+    pub fn memory_in_samples(&self) -> usize {
         let histograms: usize = self.histograms.iter().flatten().map(|histogram| histogram.size_in_samples()).sum();
-        self.floats.iter().filter(|value| !is_absent(**value)).count() + histograms
+        let floats = self.floats.iter().filter(|value| !is_absent(**value)).count();
+        floats.max(self.floats.len() / 2) + histograms
     }
 }

@@ -133,6 +133,7 @@ impl Engine {
         let timeout = Instant::now().checked_add(self.options.timeout);
         let deadline = options.deadline.into_iter().chain(timeout).min();
         let budget = Budget::new(self.options.samples_max, deadline, options.cancel.clone());
+        budget.check_steps(grid.steps)?;
         let lookback_ms = options.lookback_ms.unwrap_or(self.options.lookback_ms);
         let evaluator = Evaluator { source, options: &self.options, lookback_ms, budget: &budget };
         let mut notes = Notes::new(grid);

@@ -8,9 +8,8 @@ use promql::{ParserOptions, parse};
 
 use crate::random::Samples;
 
-pub fn engine(threads_max: usize) -> Engine {
-    let options = EngineOptions { delayed_name_removal: true, threads_max, ..EngineOptions::default() };
-    Engine::new(options)
+pub fn engine(threads_max: usize, delayed_name_removal: bool) -> Engine {
+    Engine::new(EngineOptions { delayed_name_removal, threads_max, ..EngineOptions::default() })
 }
 
 /// Series with the bits of their values, sorted; or the error.

@@ -50,3 +50,29 @@ fn samples_are_counted_for_every_step() {
     assert_eq!(steps[..4], [(0, 400), (5_000, 400), (10_000, 800), (15_000, 800)]);
     assert_eq!(output.stats.total_samples, steps.iter().map(|(_, samples)| samples).sum::<u64>());
 }
+
+#[test]
+fn a_subquery_of_too_many_steps_is_refused_before_it_takes_memory() {
+    let query = "max_over_time(vector(1)[50y:1ms])";
+    let error = run(EngineOptions::default(), query, &QueryOptions::default()).expect_err("more than a trillion steps");
+    assert_eq!(error, QueryError::TooManySamples("query execution"));
+}
+
+#[test]
+fn names_are_dropped_while_streaming_and_clashes_are_found() {
+    let mut source = many_series();
+    let other = Labels::from_pairs([("__name__", "b_total"), ("n", "7")]);
+    (0..100).for_each(|sample| source.push(&other, sample * 10_000, 1.0));
+    let engine = Engine::new(EngineOptions { delayed_name_removal: false, ..EngineOptions::default() });
+    let run = |query: &str| {
+        let expr = parse(query, ParserOptions::default()).expect("valid query");
+        engine.instant(&source, &expr, 500_000, &QueryOptions::default()).map(|output| output.value)
+    };
+    for query in ["sum(rate({n=\"7\"}[1m]))", "rate({n=\"7\"}[1m])", "sum(abs({n=\"7\"}))", "sum(-{n=\"7\"})", "{n=\"7\"} + 1"] {
+        let error = run(query).expect_err(query);
+        assert_eq!(error.to_string(), "vector cannot contain metrics with the same labelset", "{query}");
+    }
+    for query in ["sum(rate(a_total[1m]))", "sum by (__name__) ({n=\"7\"})", "last_over_time({n=\"7\"}[1m])"] {
+        assert!(run(query).is_ok(), "{query}");
+    }
+}

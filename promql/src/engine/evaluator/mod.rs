@@ -47,6 +47,7 @@ impl<'a> Evaluator<'a> {
     /// All series of a vector expression.
     pub fn vector(&self, node: &Node, grid: &Grid, notes: &mut Notes) -> Result<Vector<'a>, QueryError> {
         self.budget.check_time()?;
+        self.budget.check_steps(grid.steps)?;
         if grid.steps == 0 {
             return self.charged(Vec::new());
         }
@@ -96,19 +97,20 @@ impl<'a> Evaluator<'a> {
         let new = || Vector { columns: Vec::new(), charge: self.budget.charge() };
         let push = |vector: &mut Vector<'a>, column: &mut Column, _: &mut Notes| {
             let column = std::mem::take(column);
-            vector.charge.add(column.size_in_samples())?;
+            vector.charge.add(column.memory_in_samples())?;
             vector.columns.push(column);
             Ok(())
         };
         let parts = self.fold_series(node, grid, &new, &push, notes)?;
-        if let (false, Node::RangeCall(_)) = (self.options.delayed_name_removal, node) {
-            let columns: Vec<Column> = parts.into_iter().flat_map(|part| part.columns).collect();
+        let columns: Vec<Column> = parts.into_iter().flat_map(|part| part.columns).collect();
+        if self.options.delayed_name_removal || self.streams(node) {
+            return self.charged(columns);
+        }
+        if matches!(node, Node::RangeCall(_)) {
             same_labels::forbid(&columns)?;
             return self.charged(columns);
         }
-        let columns: Vec<Column> = parts.into_iter().flat_map(|part| part.columns).collect();
-        let distinct = self.options.delayed_name_removal || matches!(node, Node::Selector(_));
-        self.charged(if distinct { columns } else { same_labels::merge(columns)? })
+        self.charged(same_labels::merge(columns)?)
     }
 
     fn vector_vector(&self, operation: &VectorVector, grid: &Grid, notes: &mut Notes) -> Result<Vector<'a>, QueryError> {
@@ -129,7 +131,7 @@ impl<'a> Evaluator<'a> {
     fn charged(&self, mut columns: Vec<Column>) -> Result<Vector<'a>, QueryError> {
         columns.retain(|column| !column.is_empty());
         let mut charge = self.budget.charge();
-        charge.add(columns.iter().map(Column::size_in_samples).sum())?;
+        charge.add(columns.iter().map(Column::memory_in_samples).sum())?;
         Ok(Vector { columns, charge })
     }
 

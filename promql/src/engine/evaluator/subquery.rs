@@ -24,6 +24,7 @@ impl<'a> Evaluator<'a> {
         mut each: impl FnMut(&mut SeriesBuffer, &mut SplitSeries, bool, &mut Notes) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let inner = inner_grid(subquery, grid);
+        self.budget.check_steps(inner.steps)?;
         // Samples are counted where the outer function uses them.
         let mut inner_notes = Notes::new(&inner);
         let vector = self.evaluate_subquery(subquery, &inner, &mut inner_notes)?;
@@ -91,6 +92,7 @@ impl<'a> Evaluator<'a> {
             }
             RangeSource::Subquery(subquery) => {
                 let inner = inner_grid(subquery, &grid);
+                self.budget.check_steps(inner.steps)?;
                 let mut inner_notes = Notes::new(&inner);
                 let vector = self.evaluate_subquery(subquery, &inner, &mut inner_notes)?;
                 notes.merge_invariant(inner_notes);
