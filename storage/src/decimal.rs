@@ -13,6 +13,9 @@ pub const EXPONENT_MAX: u8 = 22;
 /// half, so that rounding finds the mantissa whenever there is one.
 const MANTISSA_LIMIT: f64 = (1u64 << 51) as f64;
 
+/// A double that is more steps away from a decimal is not near it.
+const NEAR_STEPS: u64 = 1 << 12;
+
 /// 1.5 * 2^52: adding it rounds a number below 2^51 to an integer, held in the lower bits of the sum.
 const ROUNDER: f64 = 6_755_399_441_055_744.0;
 
@@ -39,6 +42,37 @@ pub fn mantissa(value: f64, power: f64) -> Option<i64> {
     let mantissa = (scaled + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i64;
     let exact = scaled.abs() < MANTISSA_LIMIT && (mantissa as f64 / power).to_bits() == value.to_bits();
     exact.then_some(mantissa)
+}
+
+/// The mantissa nearest to `value`, and by how many steps between neighbouring doubles `value` is off. For sums of
+/// decimals, which are decimals but for rounding. None when it is not near a small mantissa.
+pub fn nearest(value: f64, power: f64) -> Option<(i64, i64)> {
+    let scaled = value * power;
+    if scaled.is_nan() || scaled.abs() >= MANTISSA_LIMIT {
+        return None;
+    }
+    let mantissa = (scaled + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i64;
+    let steps = ordered(value.to_bits()).wrapping_sub(ordered((mantissa as f64 / power).to_bits()));
+    (steps.unsigned_abs() < NEAR_STEPS).then_some((mantissa, steps))
+}
+
+/// The inverse of [`nearest`], and whatever comes of it for other input.
+pub fn from_nearest(mantissa: i64, power: f64, steps: i64) -> f64 {
+    f64::from_bits(unordered(ordered((mantissa as f64 / power).to_bits()).wrapping_add(steps)))
+}
+
+/// The bits of a double as an integer of the same order: negative doubles count downward.
+#[inline(always)]
+pub fn ordered(bits: u64) -> i64 {
+    let sign = (bits as i64 >> 63) as u64;
+    (bits ^ (sign >> 1)) as i64
+}
+
+/// The inverse of [`ordered`].
+#[inline(always)]
+pub fn unordered(number: i64) -> u64 {
+    let sign = (number >> 63) as u64;
+    number as u64 ^ (sign >> 1)
 }
 
 /// The integer below 2^51 in size as a double. Unlike a cast it compiles to vector instructions everywhere.
@@ -90,6 +124,15 @@ mod tests {
             prop_assert!(found <= exponent, "{value}: {found} {found_mantissa}");
             prop_assert_eq!((found_mantissa as f64 / power(found)).to_bits(), value.to_bits());
             prop_assert!(found == 0 || found_mantissa % 10 != 0);
+        }
+
+        #[test]
+        fn near_decimals_come_back(mantissa in -(1i64 << 50)..1 << 50, shift in 0u32..50, exponent in 0u8..=15, steps in -100i64..100) {
+            let power = power(exponent);
+            let value = from_nearest(mantissa >> shift, power, steps);
+            if let Some((found, steps)) = nearest(value, power) {
+                prop_assert_eq!(from_nearest(found, power, steps).to_bits(), value.to_bits());
+            }
         }
 
         #[test]

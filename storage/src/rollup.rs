@@ -10,12 +10,15 @@
 //! ```text
 //! record    version (1)  varint(count)  body  checksum (2, lower half of CRC-32C)
 //! body      times of first samples, spans from first to last sample, counts, layout (1), values, growth
-//! values    Decimal(exponent in the layout): integers: last, first - last of the bucket before,
-//!           min(first, last) - min, max - max(first, last), sum - count * (first + last) / 2
+//! values    Decimal (exponent in the layout): columns of integers: last, first - last of the bucket before,
+//!           min(first, last) - min, max - max(first, last), sum - count * (first + last) / 2, steps of the sum
 //!           Plain: sum, min, max, first, last as columns of values
 //! growth    Derived: nothing, there are no resets and increase is last - first
-//!           Listed: increases as a column of values, resets as integers
+//!           Listed: increase - (last - first) and steps of the increase, or, in plain layout, increases as
+//!           a column of values; then resets as integers
 //! ```
+//!
+//! Sum and increase of decimals are decimals but for rounding: their *steps* say how many doubles they are off.
 
 use crate::chunk::{Aggregates, Encoder, Hint, STALE_MARKER_BITS, take_integers, take_times, take_values};
 use crate::decimal;
@@ -113,19 +116,21 @@ fn put_values(encoder: &mut Encoder, buckets: &[Bucket], out: &mut Vec<u8>) {
     match decimals(buckets) {
         Some((exponent, decimals)) => {
             out.push(exponent | growth);
-            for column in to_columns(buckets, &decimals) {
-                encoder.put_integers(&column, out);
-            }
+            let columns = to_columns(buckets, &decimals);
+            let written = if derived { VALUE_COLUMNS } else { COLUMNS };
+            columns[..written].iter().for_each(|column| encoder.put_integers(column, out));
         }
         None => {
             out.push(LAYOUT_PLAIN | growth);
             for column in 0..5 {
                 put_column(encoder, buckets, out, |aggregates| plain_columns(aggregates)[column]);
             }
+            if !derived {
+                put_column(encoder, buckets, out, |aggregates| aggregates.increase);
+            }
         }
     }
     if !derived {
-        put_column(encoder, buckets, out, |aggregates| aggregates.increase);
         put_integers(encoder, buckets, out, |bucket| bucket.aggregates.resets as i64);
     }
 }
@@ -143,27 +148,41 @@ fn plain_columns(aggregates: &Aggregates) -> [f64; 5] {
     [aggregates.sum, aggregates.min, aggregates.max, aggregates.first, aggregates.last]
 }
 
-/// Mantissas of sum, min, max, first, last.
-type Decimals = [i64; 5];
+/// Columns of integers in the decimal layout, and how many of them are values and no growth.
+const COLUMNS: usize = 8;
+const VALUE_COLUMNS: usize = 6;
+
+/// A bucket's values as mantissas, with the steps that sum and increase are off.
+#[derive(Clone, Copy)]
+struct Decimals {
+    min: i64,
+    max: i64,
+    first: i64,
+    last: i64,
+    sum: (i64, i64),
+    increase: (i64, i64),
+}
 
 /// All values as decimals of one exponent, if they are.
 fn decimals(buckets: &[Bucket]) -> Option<(u8, Vec<Decimals>)> {
     let mut exponent = 0;
-    for bucket in buckets {
-        for value in plain_columns(&bucket.aggregates) {
+    for Bucket { aggregates, .. } in buckets {
+        for value in [aggregates.min, aggregates.max, aggregates.first, aggregates.last] {
             exponent = exponent.max(decimal::smallest(value)?.0);
         }
     }
     let power = decimal::power(exponent);
-    let mut all = Vec::with_capacity(buckets.len());
-    for bucket in buckets {
-        let mut mantissas = [0; 5];
-        for (mantissa, value) in mantissas.iter_mut().zip(plain_columns(&bucket.aggregates)) {
-            *mantissa = decimal::mantissa(value, power)?;
-        }
-        all.push(mantissas);
-    }
-    Some((exponent, all))
+    let of_bucket = |Bucket { aggregates, .. }: &Bucket| {
+        Some(Decimals {
+            min: decimal::mantissa(aggregates.min, power)?,
+            max: decimal::mantissa(aggregates.max, power)?,
+            first: decimal::mantissa(aggregates.first, power)?,
+            last: decimal::mantissa(aggregates.last, power)?,
+            sum: decimal::nearest(aggregates.sum, power)?,
+            increase: decimal::nearest(aggregates.increase, power)?,
+        })
+    };
+    Some((exponent, buckets.iter().map(of_bucket).collect::<Option<_>>()?))
 }
 
 /// What the sum of a bucket is near to.
@@ -172,16 +191,19 @@ fn expected_sum(count: u64, first: i64, last: i64) -> i64 {
 }
 
 /// The integer columns: each is small where the buckets of a series are as usual.
-fn to_columns(buckets: &[Bucket], decimals: &[Decimals]) -> [Vec<i64>; 5] {
-    let mut columns = [const { Vec::new() }; 5];
-    let mut last_before = decimals[0][4];
-    for (bucket, &[sum, min, max, first, last]) in buckets.iter().zip(decimals) {
+fn to_columns(buckets: &[Bucket], decimals: &[Decimals]) -> [Vec<i64>; COLUMNS] {
+    let mut columns = [const { Vec::new() }; COLUMNS];
+    let mut last_before = decimals[0].last;
+    for (bucket, &Decimals { min, max, first, last, sum, increase }) in buckets.iter().zip(decimals) {
         let row = [
             last,
             first.wrapping_sub(last_before),
             first.min(last).wrapping_sub(min),
             max.wrapping_sub(first.max(last)),
-            sum.wrapping_sub(expected_sum(bucket.aggregates.count, first, last)),
+            sum.0.wrapping_sub(expected_sum(bucket.aggregates.count, first, last)),
+            sum.1,
+            increase.0.wrapping_sub(last.wrapping_sub(first)),
+            increase.1,
         ];
         columns.iter_mut().zip(row).for_each(|(column, number)| column.push(number));
         last_before = last;
@@ -190,12 +212,17 @@ fn to_columns(buckets: &[Bucket], decimals: &[Decimals]) -> [Vec<i64>; 5] {
 }
 
 /// The inverse of one row of [`to_columns`].
-fn from_row(row: [i64; 5], last_before: i64, count: u64) -> Decimals {
-    let [last, first_step, below, above, sum] = row;
+fn from_row(row: [i64; COLUMNS], last_before: i64, count: u64) -> Decimals {
+    let [last, first_step, below, above, sum, sum_steps, increase, increase_steps] = row;
     let first = last_before.wrapping_add(first_step);
-    let min = first.min(last).wrapping_sub(below);
-    let max = first.max(last).wrapping_add(above);
-    [sum.wrapping_add(expected_sum(count, first, last)), min, max, first, last]
+    Decimals {
+        min: first.min(last).wrapping_sub(below),
+        max: first.max(last).wrapping_add(above),
+        first,
+        last,
+        sum: (sum.wrapping_add(expected_sum(count, first, last)), sum_steps),
+        increase: (increase.wrapping_add(last.wrapping_sub(first)), increase_steps),
+    }
 }
 
 /// Appends the buckets of a record to `buckets`. Never panics, whatever the bytes; on an error what was
@@ -231,55 +258,62 @@ pub fn decode(bytes: &[u8], base_ms: i64, buckets: &mut Vec<Bucket>) -> Result<(
 
 fn take_all_values(cursor: &mut Cursor<'_>, buckets: &mut [Bucket]) -> Result<()> {
     let layout = cursor.byte()?;
+    let listed = layout & LAYOUT_LISTED != 0;
     match layout & !LAYOUT_LISTED {
-        LAYOUT_PLAIN => take_plain(cursor, buckets)?,
-        exponent if exponent <= decimal::EXPONENT_MAX => take_decimals(cursor, exponent, buckets)?,
+        LAYOUT_PLAIN => take_plain(cursor, buckets, listed)?,
+        exponent if exponent <= decimal::EXPONENT_MAX => take_decimals(cursor, exponent, buckets, listed)?,
         _ => return Err(cursor.corrupt("unknown layout")),
     }
-    if layout & LAYOUT_LISTED == 0 {
+    if !listed {
         for Bucket { aggregates, .. } in buckets {
             aggregates.increase = aggregates.last - aggregates.first;
         }
         return Ok(());
     }
-    let (mut increases, mut resets) = (Vec::new(), Vec::new());
-    take_values(cursor, buckets.len(), &mut increases)?;
+    let mut resets = Vec::new();
     take_integers(cursor, buckets.len(), &mut resets)?;
-    for (bucket, (increase, resets)) in buckets.iter_mut().zip(increases.into_iter().zip(resets)) {
-        bucket.aggregates.increase = increase;
-        bucket.aggregates.resets = resets as u64;
-    }
+    buckets.iter_mut().zip(resets).for_each(|(bucket, resets)| bucket.aggregates.resets = resets as u64);
     Ok(())
 }
 
-fn take_plain(cursor: &mut Cursor<'_>, buckets: &mut [Bucket]) -> Result<()> {
-    let mut columns = [const { Vec::new() }; 5];
-    for column in &mut columns {
+fn take_plain(cursor: &mut Cursor<'_>, buckets: &mut [Bucket], listed: bool) -> Result<()> {
+    let mut columns = [const { Vec::new() }; 6];
+    let written = if listed { 6 } else { 5 };
+    for column in &mut columns[..written] {
         take_values(cursor, buckets.len(), column)?;
     }
+    columns[written..].iter_mut().for_each(|column| column.resize(buckets.len(), 0.0));
     for (index, bucket) in buckets.iter_mut().enumerate() {
-        set_plain(&mut bucket.aggregates, columns.each_ref().map(|column| column[index]));
+        let [sum, min, max, first, last, increase] = columns.each_ref().map(|column| column[index]);
+        bucket.aggregates = Aggregates { sum, min, max, first, last, increase, ..bucket.aggregates };
     }
     Ok(())
 }
 
-fn take_decimals(cursor: &mut Cursor<'_>, exponent: u8, buckets: &mut [Bucket]) -> Result<()> {
-    let mut columns = [const { Vec::new() }; 5];
-    for column in &mut columns {
+fn take_decimals(cursor: &mut Cursor<'_>, exponent: u8, buckets: &mut [Bucket], listed: bool) -> Result<()> {
+    let mut columns = [const { Vec::new() }; COLUMNS];
+    let written = if listed { COLUMNS } else { VALUE_COLUMNS };
+    for column in &mut columns[..written] {
         take_integers(cursor, buckets.len(), column)?;
     }
+    columns[written..].iter_mut().for_each(|column| column.resize(buckets.len(), 0));
     let power = decimal::power(exponent);
+    let exact = |mantissa: i64| mantissa as f64 / power;
     let mut last_before = columns[0][0];
     for (index, bucket) in buckets.iter_mut().enumerate() {
         let decimals = from_row(columns.each_ref().map(|column| column[index]), last_before, bucket.aggregates.count);
-        set_plain(&mut bucket.aggregates, decimals.map(|mantissa| mantissa as f64 / power));
-        last_before = decimals[4];
+        bucket.aggregates = Aggregates {
+            sum: decimal::from_nearest(decimals.sum.0, power, decimals.sum.1),
+            min: exact(decimals.min),
+            max: exact(decimals.max),
+            first: exact(decimals.first),
+            last: exact(decimals.last),
+            increase: decimal::from_nearest(decimals.increase.0, power, decimals.increase.1),
+            ..bucket.aggregates
+        };
+        last_before = decimals.last;
     }
     Ok(())
-}
-
-fn set_plain(aggregates: &mut Aggregates, [sum, min, max, first, last]: [f64; 5]) {
-    *aggregates = Aggregates { sum, min, max, first, last, ..*aggregates };
 }
 
 #[cfg(test)]

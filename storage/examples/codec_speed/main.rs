@@ -9,6 +9,7 @@ mod victoria;
 
 use series::{CLASSES, Class};
 use tern_storage::chunk::{ChunkView, Encoder, Hint};
+use tern_storage::rollup;
 
 /// Values a series.
 const VALUES: usize = 3840;
@@ -42,6 +43,7 @@ fn main() {
         }
     }
     timestamps();
+    rollups(&all);
     batches::report(&all);
 }
 
@@ -175,5 +177,26 @@ fn timestamps() {
             });
             println!("{name:>18} {size:>6} {:>6} {encode_ns:>7.1} {decode_ns:>7.2}", bytes.len());
         }
+    }
+}
+
+/// Five-minute buckets of the same series.
+fn rollups(all: &[(Class, Vec<f64>)]) {
+    println!("\nrollups of 5 minutes, bytes a bucket, of day records, and as a share of the samples' bytes in chunks of 1920");
+    for (class, _) in CLASSES {
+        let (mut encoder, mut buckets, mut records, mut chunks) = (Encoder::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut count = 0;
+        for (_, values) in all.iter().filter(|(kind, _)| *kind == class) {
+            let times: Vec<i64> = (1..=VALUES as i64).map(|index| index * 15_000).collect();
+            buckets.clear();
+            rollup::fold(&times, values, 300_000, &mut buckets);
+            count += buckets.len();
+            rollup::encode(0, &buckets, &mut encoder, &mut records);
+            for (times, values) in times.chunks(1920).zip(values.chunks(1920)) {
+                encoder.encode(0, times, values, &mut Hint::default(), &mut chunks);
+            }
+        }
+        let share = records.len() as f64 / chunks.len() as f64 * 100.0;
+        println!("{:>14} {:>7.3} {share:>5.0} %", format!("{class:?}"), records.len() as f64 / count as f64);
     }
 }

@@ -188,3 +188,18 @@ fn a_scrape_is_small() {
     let bytes = builder.encode();
     assert!(bytes.len() < 3000, "{} bytes", bytes.len());
 }
+
+/// Logs outlive builds: a change of the format needs a new version, not a new expectation here.
+#[test]
+fn the_format_is_what_it_was() {
+    let mut builder = BatchBuilder::new(ConflictPolicy::Reject);
+    builder.push_new(&definition(1), 1_700_000_000_000, 0.25);
+    for (offset, value) in [0.0, 1.0, 12.5, -3.0, f64::INFINITY].into_iter().enumerate() {
+        builder.push(40 + offset as u32, 1_700_000_015_000, value);
+    }
+    let hex: String = builder.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(
+        hex,
+        "9a52b9610101011d011b085f5f6e616d655f5f02757008696e7374616e636505686f7374310210010100078080adf9e78b03020201013203200503c1020308c1a9b4f9e78b03030400020103901108fa3b000000000000f07f"
+    );
+}

@@ -133,7 +133,7 @@ pub(super) struct Histogram {
 pub(super) const FRAME_BITS: u32 = 24;
 
 /// Bits added for each exception so that only those that pay are made.
-const EXCEPTION_PENALTY: u32 = 2;
+const EXCEPTION_PENALTY: u32 = 3;
 
 impl Histogram {
     pub(super) fn new() -> Self {

@@ -240,3 +240,27 @@ fn a_newer_version_is_named() {
     body[0] |= 1;
     assert!(matches!(ChunkView::parse(&sealed(&body), 0), Err(Error::Unsupported { what: "chunk version", .. })));
 }
+
+/// The bytes on disk are a promise: a change of the format needs a new version, not a new expectation here.
+#[test]
+fn the_format_is_what_it_was() {
+    let values: Vec<f64> = (0..70).map(|index| f64::from(index * index % 17) / 4.0).collect();
+    let regular: Vec<i64> = (0..70).map(|index| 1_000_000 + index * 15_000).collect();
+    let late: Vec<i64> = regular.iter().map(|time| time + time % 7).collect();
+    let with_patches: Vec<f64> = [1.0, 2.0, f64::from_bits(STALE_MARKER_BITS), 4.0, f64::NEG_INFINITY].into();
+    let golden = [
+        (
+            encoded(0, &regular, &values, &mut Hint::default()),
+            "044680897a0f0200451905c228f7961e8064065b2a4118e5ded20390cc604b2508a3dc5b7a0092196ca90461947b4b0f4032832d952000832d",
+        ),
+        (
+            encoded(900_000, &late, &vec![1.5; 70], &mut Hint::default()),
+            "0c46c29a0cf9953f99aeea010003093309d3dddddddddddddddd07005f000000000000f83f53",
+        ),
+        (encoded(0, &regular[..5], &with_patches, &mut Hint::default()), "040580897a0f20020502000000000000f0ff024102aa39"),
+    ];
+    for (bytes, expected) in golden {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, expected);
+    }
+}

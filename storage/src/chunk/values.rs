@@ -9,7 +9,7 @@
 //! A patch is a value that the chunk's exponent cannot express: a stale marker, another NaN, an infinity, -0.0
 //! or a stray double of full precision. In the sequence its place is taken by what disturbs it least.
 //!
-//! The bits of doubles are put in numeric order first ([`ordered`]), so that neighbouring values are
+//! The bits of doubles are put in numeric order first ([`decimal::ordered`]), so that neighbouring values are
 //! neighbouring integers; frames of reference, differences and common divisors then do for them what
 //! ALP-RD's dictionaries do (doubles that were floats divide by 2^29).
 
@@ -108,6 +108,8 @@ impl Encoder {
         for &value in values {
             match decimal::smallest(value) {
                 Some((exponent, _)) => counts[usize::from(exponent)] += 1,
+                // A stale marker takes a byte only, so any number of them is fine.
+                None if value.to_bits() == STALE_MARKER_BITS => {}
                 None => {
                     misses += 1;
                     if misses > allowed {
@@ -197,27 +199,13 @@ fn put_patches(patches: &[usize], values: &[f64], out: &mut Vec<u8>) {
 
 fn encode_bits(mantissas: &mut Vec<i64>, values: &[f64], integers: &mut integers::Encoder, out: &mut Vec<u8>) {
     mantissas.clear();
-    mantissas.extend(values.iter().map(|value| ordered(value.to_bits())));
+    mantissas.extend(values.iter().map(|value| decimal::ordered(value.to_bits())));
     let constant = mantissas.iter().all(|&mantissa| mantissa == mantissas[0]);
     out.push(EXPONENT_BITS | if constant { FLAG_CONSTANT } else { 0 });
     out.extend_from_slice(&values[0].to_bits().to_le_bytes());
     if !constant {
         integers.encode(mantissas, out);
     }
-}
-
-/// The bits of a double as an integer of the same order: negative doubles count downward.
-#[inline(always)]
-fn ordered(bits: u64) -> i64 {
-    let sign = (bits as i64 >> 63) as u64;
-    (bits ^ (sign >> 1)) as i64
-}
-
-/// The inverse of [`ordered`].
-#[inline(always)]
-fn unordered(number: i64) -> u64 {
-    let sign = (number >> 63) as u64;
-    number as u64 ^ (sign >> 1)
 }
 
 /// Appends `count` (at least one) values to `values`. On an error what was appended is unspecified.
@@ -231,8 +219,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_>, count: usize, values: &mut Vec<f64
     values.reserve(count);
     match head & EXPONENT_MASK {
         EXPONENT_BITS => {
-            let first = ordered(u64::from_le_bytes(cursor.array()?));
-            decode_numbers(cursor, head, count, first, values, |number| f64::from_bits(unordered(number)))?;
+            let first = decimal::ordered(u64::from_le_bytes(cursor.array()?));
+            decode_numbers(cursor, head, count, first, values, |number| f64::from_bits(decimal::unordered(number)))?;
         }
         0 => {
             let first = cursor.signed()?;

@@ -131,3 +131,17 @@ fn a_steady_counter_takes_next_to_nothing() {
     let bytes = record(0, &buckets);
     assert!(bytes.len() < 60, "{} bytes", bytes.len());
 }
+
+/// The bytes on disk are a promise: a change of the format needs a new version, not a new expectation here.
+#[test]
+fn the_format_is_what_it_was() {
+    let timestamps: Vec<i64> = (0..80).map(|index| index * 15_000).collect();
+    let values: Vec<f64> = (0..80).map(|index| f64::from(index % 50) / 10.0).collect();
+    let mut buckets = vec![];
+    fold(&timestamps, &values, 300_000, &mut buckets);
+    let hex: String = record(0, &buckets).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(
+        hex,
+        "01050300b8ec3745987506028aa20054987526010802502601082100410628ba9b0049010100450a02600045080260004432010400030045310260004103800f00410260a588"
+    );
+}
