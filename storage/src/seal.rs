@@ -45,22 +45,18 @@ pub struct Sealed {
 }
 
 impl Frozen {
-    /// Ends the open generation; `None` when it is empty or an earlier one has not been released. The caller makes sure that no
-    /// apply runs.
+    /// Ends the open generation and answers everything that has not been released, also what an earlier
+    /// `Frozen` held that was given up; so its marker may always be "all that was applied". `None` when
+    /// everything is durable. The caller makes sure that no apply runs.
     pub(crate) fn freeze(state: &Arc<ShardState>) -> Option<Self> {
-        let mut seals = state.seals.lock();
-        if seals.is_outstanding {
-            return None;
-        }
         let series_count = state.index.read().len();
-        let head = state.head.freeze(u64::from(seals.last) + 1);
-        let durable = state.durable_series.load(Ordering::Relaxed);
-        if head.is_none() && durable == series_count {
+        let seal = state.last_seal.load(Ordering::Relaxed) + 1;
+        let head = state.head.freeze(u64::from(seal));
+        if head.is_none() && state.durable_series.load(Ordering::Relaxed) >= series_count {
             return None;
         }
-        seals.last += 1;
-        seals.is_outstanding = true;
-        let head = head.unwrap_or_else(|| FrozenHead::empty(u64::from(seals.last)));
+        state.last_seal.store(seal, Ordering::Relaxed);
+        let head = head.unwrap_or_else(|| FrozenHead::empty(u64::from(seal)));
         Some(Self { state: state.clone(), head, series_count })
     }
 
@@ -92,7 +88,6 @@ impl Frozen {
 
     pub(crate) fn release(self) {
         self.state.head.release(self.head.seal);
-        self.state.seals.lock().is_outstanding = false;
     }
 
     /// Encodes all samples, by bucket.
@@ -130,7 +125,7 @@ impl Frozen {
     fn write_catalog(&self, days: &BTreeSet<i64>) -> Result<()> {
         let state = &self.state;
         let mut times_max = catalog::read_times_max(&state.core.rocks, state.owner)?;
-        times_max.resize(self.series_count as usize, i64::MIN);
+        times_max.resize(times_max.len().max(self.series_count as usize), i64::MIN);
         for (series, time_max) in self.head.times_max() {
             if let Some(known) = times_max.get_mut(series as usize) {
                 *known = time_max.max(*known);
@@ -155,7 +150,7 @@ impl Frozen {
         drop(index);
         writer.put_times_max(&times_max)?;
         writer.finish()?;
-        state.durable_series.store(self.series_count, Ordering::Relaxed);
+        state.durable_series.fetch_max(self.series_count, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -167,7 +162,7 @@ impl ShardState {
         self.core.recent_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.change_runs(|list| {
             runs.into_iter().for_each(|run| list.add(run));
-            list.sealed = seal;
+            list.sealed = list.sealed.max(seal);
         });
         self.limit_recent();
     }

@@ -137,8 +137,9 @@ impl Shard {
         self.state().head.open_samples()
     }
 
-    /// Ends the open generation: the answer holds everything applied so far that is not durable. Cheap.
-    /// `None` when that is nothing, or when an earlier one has not been released yet.
+    /// Ends the open generation: the answer holds everything applied so far that has not been released, so
+    /// also what an earlier `Frozen` held that was given up. Cheap. `None` when everything is durable. One
+    /// seal at a time is best; two at once write what the first holds twice.
     pub fn freeze(&self) -> Option<Frozen> {
         let _no_apply_runs = self.scratch.lock();
         Frozen::freeze(&self.state())

@@ -31,20 +31,12 @@ pub(crate) struct ShardState {
     pub sealing: Mutex<Sealing>,
     /// Held while a bucket is compacted.
     pub compacting: Mutex<()>,
-    /// The seal that was frozen and not yet released, if any; and the last seal's number.
-    pub seals: Mutex<Seals>,
+    /// The number last given to a seal.
+    pub last_seal: AtomicU32,
     /// Series whose definitions are durable.
     pub durable_series: AtomicU32,
     /// Runs that were replaced; their files go when no reader holds them any more.
     pub retired: Mutex<Vec<Arc<Run>>>,
-}
-
-/// Numbers of seals.
-pub(crate) struct Seals {
-    /// The last one given out.
-    pub last: u32,
-    /// Whether the last one is still to be released.
-    pub is_outstanding: bool,
 }
 
 /// What sealing remembers from one time to the next.
@@ -77,7 +69,7 @@ impl ShardState {
             runs: RwLock::new(Arc::new(runs)),
             sealing: Mutex::default(),
             compacting: Mutex::default(),
-            seals: Mutex::new(Seals { last: sealed, is_outstanding: false }),
+            last_seal: AtomicU32::new(sealed),
             durable_series: AtomicU32::new(count),
             retired: Mutex::default(),
         })

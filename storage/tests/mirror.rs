@@ -21,16 +21,25 @@ const BASE_MS: i64 = 1_767_308_400_000;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Apply { samples: Vec<(u8, i64, u8)>, policy: ConflictPolicy },
+    Apply {
+        samples: Vec<(u8, i64, u8)>,
+        policy: ConflictPolicy,
+    },
     Freeze,
     Persist,
     Mark,
     Release,
+    /// A seal is given up before it is marked.
+    GiveUp,
     Compact,
     Crash,
     Restart,
     Snapshot,
-    Read { series: u8, start: i64, length: i64 },
+    Read {
+        series: u8,
+        start: i64,
+        length: i64,
+    },
 }
 
 fn time() -> impl Strategy<Value = i64> {
@@ -50,6 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Persist),
         3 => Just(Step::Mark),
         3 => Just(Step::Release),
+        1 => Just(Step::GiveUp),
         1 => Just(Step::Compact),
         1 => Just(Step::Crash),
         1 => Just(Step::Restart),
@@ -173,13 +183,13 @@ impl World {
     fn take(&mut self, step: &Step) {
         match step {
             Step::Apply { samples, policy } => self.apply(samples, *policy),
-            Step::Freeze => {
-                let frozen = self.shard().freeze();
-                if let Some(frozen) = frozen {
-                    assert!(self.frozen.is_none());
-                    self.frozen = Some((frozen, self.log.len(), false));
-                }
-            }
+            Step::Freeze if self.frozen.is_some() => {}
+            Step::Freeze => match self.shard().freeze() {
+                Some(frozen) => self.frozen = Some((frozen, self.log.len(), false)),
+                // Everything is durable, says the shard.
+                None => self.marker = self.log.len(),
+            },
+            Step::GiveUp => self.frozen = None,
             Step::Persist => {
                 if let Some((frozen, _, persisted)) = &mut self.frozen
                     && !*persisted
@@ -199,11 +209,7 @@ impl World {
                     self.shard().release(frozen);
                 }
             }
-            Step::Compact => {
-                for bucket in self.shard().compactable(BASE_MS + 1000 * HOUR_MS) {
-                    self.shard().compact(bucket).unwrap();
-                }
-            }
+            Step::Compact => drop(self.engine().compact_past(BASE_MS + 1000 * HOUR_MS).unwrap()),
             Step::Crash => {
                 self.crashes += 1;
                 let next = self.root.path().join(self.crashes.to_string());

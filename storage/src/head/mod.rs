@@ -51,11 +51,12 @@ pub(crate) struct Head {
     open_bytes: AtomicU64,
 }
 
-/// Everything applied between two freezes, until it is on disk.
+/// Everything applied before a freeze that has not been released, until it is on disk.
 pub(crate) struct FrozenHead {
     /// Number of the seal that will hold it.
     pub seal: u64,
-    stripes: Vec<Option<Arc<FrozenStripe>>>,
+    /// By stripe, the oldest generation first. Usually there is one; more when a seal was given up.
+    stripes: Vec<Vec<Arc<FrozenStripe>>>,
     samples: u64,
 }
 
@@ -120,17 +121,17 @@ impl Head {
         Ok(tally)
     }
 
-    /// Ends the open generation of all stripes. `None` when there is nothing in them. The caller makes
-    /// sure that no append runs.
+    /// Ends the open generation of all stripes. `None` when nothing is in the head, open or frozen. The
+    /// caller makes sure that no append runs.
     pub fn freeze(&self, seal: u64) -> Option<FrozenHead> {
         let stripes: Vec<_> = self.stripes.read().iter().map(|stripe| stripe.write().freeze(seal)).collect();
         self.open_samples.store(0, Ordering::Relaxed);
         self.open_bytes.store(0, Ordering::Relaxed);
-        let samples = stripes.iter().flatten().map(|stripe| stripe.samples()).sum();
+        let samples = stripes.iter().flatten().map(|stripe: &Arc<FrozenStripe>| stripe.samples()).sum();
         (samples > 0).then_some(FrozenHead { seal, stripes, samples })
     }
 
-    /// Lets go of what a seal holds.
+    /// Lets go of what a seal and those before it hold.
     pub fn release(&self, seal: u64) {
         self.stripes.read().iter().for_each(|stripe| stripe.write().release(seal));
     }
@@ -204,16 +205,16 @@ impl FrozenHead {
         self.samples
     }
 
-    /// Appends the samples of a series: those in order, then those that came out of order.
+    /// Appends the samples of a series, the oldest generation first; of equal times the last is the newest.
     pub fn read(&self, series: SeriesId, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) {
-        if let Some(Some(stripe)) = self.stripes.get((series / STRIPE_SERIES) as usize) {
+        for stripe in self.stripes.get((series / STRIPE_SERIES) as usize).into_iter().flatten() {
             stripe.read(series % STRIPE_SERIES, i64::MIN, i64::MAX, timestamps, values);
         }
     }
 
     /// The newest time ever applied to each series in a stripe that froze: (series, time).
     pub fn times_max(&self) -> impl Iterator<Item = (SeriesId, i64)> {
-        let stripes = self.stripes.iter().enumerate().filter_map(|(number, stripe)| Some((number, stripe.as_ref()?)));
+        let stripes = self.stripes.iter().enumerate().filter_map(|(number, stripes)| Some((number, stripes.last()?)));
         stripes.flat_map(|(number, stripe)| {
             let first = number as u32 * STRIPE_SERIES;
             (0..stripe.series_count()).map(move |place| (first + place, stripe.time_max(place)))

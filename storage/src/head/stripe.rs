@@ -164,22 +164,21 @@ impl Stripe {
         }
     }
 
-    /// Ends the open generation. `None` when it holds nothing.
-    pub fn freeze(&mut self, seal: u64) -> Option<Arc<FrozenStripe>> {
-        if self.open.samples == 0 {
-            return None;
+    /// Ends the open generation. The answer is every frozen generation that has not been released, oldest
+    /// first.
+    pub fn freeze(&mut self, seal: u64) -> Vec<Arc<FrozenStripe>> {
+        if self.open.samples > 0 {
+            let generation = std::mem::take(&mut self.open);
+            let entries = self.entries.clone();
+            self.entries.iter_mut().for_each(|entry| entry.chain = Chain::EMPTY);
+            self.frozen.push(Arc::new(FrozenStripe { seal, entries, generation }));
         }
-        let generation = std::mem::take(&mut self.open);
-        let entries = self.entries.clone();
-        self.entries.iter_mut().for_each(|entry| entry.chain = Chain::EMPTY);
-        let frozen = Arc::new(FrozenStripe { seal, entries, generation });
-        self.frozen.push(frozen.clone());
-        Some(frozen)
+        self.frozen.clone()
     }
 
-    /// Lets go of a frozen generation that is on disk.
+    /// Lets go of the frozen generations up to a seal that is on disk.
     pub fn release(&mut self, seal: u64) {
-        self.frozen.retain(|frozen| frozen.seal != seal);
+        self.frozen.retain(|frozen| frozen.seal > seal);
         self.released = self.released.max(seal);
     }
 
