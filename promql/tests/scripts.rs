@@ -1,9 +1,9 @@
-//! Runs test scripts: the project's own, and Prometheus' when they are at hand (directory `TERN_PROMQLTEST`, by default
+//! Runs test scripts, with all series in one part and in several: the project's own, and Prometheus' when they are at hand (directory `TERN_PROMQLTEST`, by default
 //! `../shared/promqltest` beside the workspace).
 
 use std::path::{Path, PathBuf};
 
-use promql::script_runner::run_script;
+use promql::script_runner::run_script_in_parts;
 
 #[test]
 fn own_scripts_pass() {
@@ -32,9 +32,11 @@ fn run_all(directory: &Path) -> usize {
             continue;
         }
         let text = std::fs::read_to_string(&path).expect("read script");
-        let report = run_script(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        passed += report.passed;
-        failures.extend(report.failures.iter().map(|failure| format!("{}: {failure}", path.display())));
+        for parts in [1, 3] {
+            let report = run_script_in_parts(&text, parts).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            passed += report.passed;
+            failures.extend(report.failures.iter().map(|failure| format!("{} in {parts} parts: {failure}", path.display())));
+        }
     }
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
     passed

@@ -63,7 +63,12 @@ pub fn script_engine() -> Engine {
 
 /// Runs a script. An error means that the script itself cannot be read.
 pub fn run_script(text: &str) -> Result<Report, ScriptError> {
-    let mut runner = Runner { engine: script_engine(), source: MemorySource::new() };
+    run_script_in_parts(text, 1)
+}
+
+/// Runs a script whose series are in several parts, as on several shards.
+pub fn run_script_in_parts(text: &str, parts: usize) -> Result<Report, ScriptError> {
+    let mut runner = Runner { engine: script_engine(), source: MemorySource::new().with_partitions(parts) };
     let mut report = Report::default();
     for command in parse_script(text)? {
         let outcome = match command.kind {

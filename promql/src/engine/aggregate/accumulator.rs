@@ -177,6 +177,7 @@ impl Accumulator {
             (Floats::Values(lists), Floats::Values(others)) => {
                 lists.iter_mut().zip(others).for_each(|(list, mut other)| list.append(&mut other));
             }
+            // Invariant: both were made for the same operator.
             (own, other) => unreachable!("accumulators of one aggregation differ: {own:?}, {other:?}"),
         }
         self.merge_histograms(other.histograms, site, notes);

@@ -86,6 +86,10 @@ fn difference(
 
 /// The last two samples of any kind, in order of time.
 fn last_two<'a>(window: &Window<'a>) -> Option<(Last<'a>, Last<'a>)> {
+    if window.histograms.is_empty() {
+        let mut floats = tail(window.floats, |value| Either::Float(*value));
+        return Some((floats.next()?, floats.next()?));
+    }
     let floats = tail(window.floats, |value| Either::Float(*value));
     let histograms = tail(window.histograms, |histogram| Either::Histogram(histogram));
     let mut last: Vec<Last> = floats.chain(histograms).collect();
