@@ -1,7 +1,7 @@
 //! Evaluating queries.
 //!
 //! The walk of one query: the parsed tree is compiled into a plan for this run (`plan`); the evaluator walks the plan and
-//! evaluates every vector expression series by series over all steps at once, each series a [`column::Column`] of one
+//! evaluates every vector expression series by series over all steps at once, each series a `Column` of one
 //! value a step. Selections and the functions directly over them are streamed: one series is read into a reused buffer,
 //! its values at all steps are calculated, and an aggregation around it takes them in before the next series is read. What
 //! needs all series at hand (binary operators, `topk`, `histogram_quantile`) collects columns first.
