@@ -109,9 +109,7 @@ impl Core {
         let group = self.groups.write().remove(&id);
         self.opened.send_modify(|count| *count += 1);
         if let Some(group) = group {
-            if let Err(error) = group.raft.shutdown().await {
-                tracing::warn!(group = id, %error, "close group");
-            }
+            group.close().await;
             let _ = self.common.writer.barrier().await;
         }
     }
@@ -231,6 +229,7 @@ impl Core {
     pub async fn barrier(self: &Arc<Self>, group: GroupId, deadline: Instant) -> Result<(), ReadError> {
         let shard = shard_of(group).unwrap_or(u32::MAX);
         let local = self.group(group).ok_or(ReadError::NoReplica { shard })?;
+        let deadline = deadline.min(Instant::now() + self.common.settings.barrier_timeout);
         let index = match self.barriers.enter(group, deadline) {
             Ticket::Wait(index) => index,
             Ticket::Lead(index) => {

@@ -45,9 +45,9 @@ impl Founding {
         self.founders.iter().copied().filter(move |&node| node != local)
     }
 
-    /// Step 2. Used directories pass at once.
+    /// Step 2. Passes at once when it passed before; the caller writes down that it did.
     pub async fn check_directory(&self, core: &Core, directory: Directory) -> Result<(), NodeError> {
-        if directory == Directory::Used {
+        if directory == Directory::Admitted {
             return Ok(());
         }
         let mut asked = 0u32;

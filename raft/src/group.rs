@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::error::NodeError;
 use crate::log_store::LogStore;
 use crate::log_writer::LogWriter;
-use crate::machine::{DurableImage, Machine, MetaMachine, ShardMachine};
+use crate::machine::{DurableImage, ImageLock, ImageState, Machine, MetaMachine, ShardMachine};
 use crate::meta::MetaState;
 use crate::network::NetworkFactory;
 use crate::peers::Peers;
@@ -74,6 +74,7 @@ pub struct Group {
     pub durable: Arc<DurableImage>,
     node: NodeId,
     recovered: Arc<AtomicBool>,
+    image_lock: ImageLock,
     applied: watch::Receiver<Option<u64>>,
     view: watch::Receiver<(View, Instant)>,
 }
@@ -86,7 +87,10 @@ impl Group {
         let (machine, durable) = open_machine(id, incarnation, common)?;
         let durable = Arc::new(durable);
         let (applied_sender, applied) = watch::channel(None);
-        let machine = StateMachine::new(id, machine, Arc::clone(&durable), applied_sender, common.writer.clone());
+        let image_lock = ImageLock::default();
+        let writer = common.writer.clone();
+        let machine =
+            StateMachine::new(id, machine, Arc::clone(&durable), applied_sender, writer, Arc::clone(&image_lock));
         let network =
             NetworkFactory { group: id, peers: Arc::clone(&common.peers), settings: Arc::clone(&common.settings) };
         let config = Arc::new(raft_config(id, &common.settings)?);
@@ -95,7 +99,7 @@ impl Group {
             .map_err(|error| NodeError::Group { group: id, reason: error.to_string() })?;
         let recovered = watch_recovery(raft.clone());
         let view = watch_view(id, raft.clone(), common.stopped.clone());
-        Ok(Arc::new(Self { id, incarnation, raft, log, durable, node: common.node, recovered, applied, view }))
+        Ok(Arc::new(Self { id, incarnation, raft, log, durable, node: common.node, recovered, image_lock, applied, view }))
     }
 
     /// Who leads now, as far as this replica knows.
@@ -122,6 +126,14 @@ impl Group {
     pub fn leads(&self) -> bool {
         let view = self.view();
         view.role == ServerState::Leader && view.leader == Some(self.node)
+    }
+
+    /// Stops Raft and waits for a seal or an installing snapshot to end; no marker is written afterwards.
+    pub async fn close(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(group = self.id, %error, "close group");
+        }
+        *self.image_lock.lock().await = ImageState::Closed;
     }
 
     /// Index of the last applied entry.
@@ -160,6 +172,8 @@ fn raft_config(id: GroupId, settings: &Settings) -> Result<openraft::Config, Nod
         install_snapshot_timeout: milliseconds(settings.snapshot_idle_timeout) * 60,
         max_payload_entries: 4096,
         max_append_entries: Some(4096),
+        // Followers fsync while this node does.
+        broadcast_submitted_on_append: Some(true),
         replication_lag_threshold: CAUGHT_UP_ENTRIES,
         // Sealing decides when there is a new image, and purging what may go (`sealing.rs`).
         snapshot_policy: SnapshotPolicy::Never,

@@ -20,11 +20,20 @@ const KEY_IDENTITY: &str = "identity";
 const KEY_ADDRESSES: &str = "addresses";
 const KEY_FOUNDERS: &str = "founders";
 
-/// Whether the directory was used before this start.
+/// Whether the cluster is known to mean this directory by the node's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Directory {
+    /// New, or every start so far ended before that was known.
     Fresh,
-    Used,
+    Admitted,
+}
+
+/// What the identity says about its directory.
+pub fn directory(identity: &wire::Identity) -> Directory {
+    match identity.admitted {
+        true => Directory::Admitted,
+        false => Directory::Fresh,
+    }
 }
 
 /// The identity on disk, if there is one.

@@ -68,6 +68,17 @@ impl MetaMachine {
     }
 }
 
+/// Held while a durable image changes: by a seal, by the installing of a snapshot, and by whoever closes the group. The
+/// value tells the first two that the group was closed, and that its marker is no longer theirs to write.
+pub type ImageLock = Arc<tokio::sync::Mutex<ImageState>>;
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum ImageState {
+    #[default]
+    Open,
+    Closed,
+}
+
 /// How far the image on disk goes; shared by the state machine, snapshot building and those who decide about purging.
 #[derive(Default)]
 pub struct DurableImage {

@@ -89,7 +89,7 @@ impl Node {
         let settings = Arc::new(config.settings.clone());
         let writer = LogWriter::start(log_db, settings.log_batch_bytes_max, LogWriter::abort_on_fatal())
             .map_err(|e| NodeError::storage("start log writer", e))?;
-        let (identity, directory) = establish_identity(&config, &writer).await?;
+        let identity = establish_identity(&config, &writer).await?;
         let peers = Arc::new(Peers::new(identity.node_id, &settings));
         peers.set_cluster(&identity.cluster_id);
         learn_peers(&peers, &config, &writer)?;
@@ -105,7 +105,7 @@ impl Node {
             closing.run_until_cancelled(follow_shard_map(meta, shard_map)).await;
         });
         node.serve(&config, identity.directory_id, routes).await?;
-        node.open_groups(&config, &identity, directory, stopped_groups).await?;
+        node.open_groups(&config, identity, stopped_groups).await?;
         Ok(node)
     }
 
@@ -147,15 +147,16 @@ impl Node {
     async fn open_groups(
         &self,
         config: &NodeConfig,
-        identity: &wire::Identity,
-        directory: Directory,
+        mut identity: wire::Identity,
         stopped: mpsc::UnboundedReceiver<crate::group::Stopped>,
     ) -> Result<(), NodeError> {
         let core = &self.core;
         let founders = founders(config, identity.node_id);
         let founding = Founding { founders: founders.clone(), directory_id: identity.directory_id };
-        if !founders.is_empty() {
-            founding.check_directory(core, directory).await?;
+        if identity::directory(&identity) == Directory::Fresh {
+            founding.check_directory(core, Directory::Fresh).await?;
+            identity.admitted = true;
+            save_identity(&core.common.writer, &identity).await?;
         }
         let meta = core.open(META_GROUP, 0).await?;
         if !founders.is_empty() {
@@ -326,16 +327,14 @@ fn refuse_shortened(log_db: &LogDb) -> Result<(), NodeError> {
     }
 }
 
-async fn establish_identity(config: &NodeConfig, writer: &LogWriter) -> Result<(wire::Identity, Directory), NodeError> {
+async fn save_identity(writer: &LogWriter, identity: &wire::Identity) -> Result<(), NodeError> {
+    identity::save(writer, identity).await.map_err(|e| NodeError::storage("save identity", e))
+}
+
+async fn establish_identity(config: &NodeConfig, writer: &LogWriter) -> Result<wire::Identity, NodeError> {
     let found = identity::load(writer.db()).map_err(|e| NodeError::storage("load identity", e))?;
-    let directory = if found.is_some() { Directory::Used } else { Directory::Fresh };
-    let mut identity = match found {
-        Some(identity) => identity,
-        None => wire::Identity { node_id: 0, directory_id: rand::random(), cluster_id: String::new() },
-    };
-    let save = async |identity: &wire::Identity| {
-        identity::save(writer, identity).await.map_err(|e| NodeError::storage("save identity", e))
-    };
+    let mut identity =
+        found.unwrap_or_else(|| wire::Identity { directory_id: rand::random(), ..wire::Identity::default() });
     match &config.membership {
         Membership::Founder { id, .. } if identity.node_id == 0 => identity.node_id = *id,
         Membership::Founder { id, .. } if identity.node_id != *id => {
@@ -344,17 +343,19 @@ async fn establish_identity(config: &NodeConfig, writer: &LogWriter) -> Result<(
         }
         Membership::Join { addresses } if identity.node_id == 0 => {
             // Before asking: the token must be the same when the answer is lost and the process starts again.
-            save(&identity).await?;
+            save_identity(writer, &identity).await?;
             let answer = join(config, addresses, identity.directory_id).await?;
             identity.node_id = answer.node_id;
             identity.cluster_id = answer.cluster_id;
+            // The cluster has just given this id to this directory.
+            identity.admitted = true;
             let nodes = answer.nodes.into_iter().map(|node| (node.node_id, node.grpc_address)).collect();
             identity::save_addresses(writer, &nodes).await.map_err(|e| NodeError::storage("save addresses", e))?;
         }
-        Membership::Founder { .. } | Membership::Join { .. } => return Ok((identity, directory)),
+        Membership::Founder { .. } | Membership::Join { .. } => return Ok(identity),
     }
-    save(&identity).await?;
-    Ok((identity, directory))
+    save_identity(writer, &identity).await?;
+    Ok(identity)
 }
 
 /// Asks the cluster for a node id, one node after the other, until one answers or refuses.

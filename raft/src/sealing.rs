@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::metrics::WaitError;
 use tokio::time::Instant;
 
 use crate::core::Core;
@@ -18,6 +19,7 @@ use crate::types::{GroupId, META_GROUP, shard_of};
 
 /// A seal that takes longer is looked at again later; it goes on meanwhile.
 const SEAL_PATIENCE: Duration = Duration::from_secs(300);
+const SEAL_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is remembered of a group between looks.
 struct History {
@@ -86,14 +88,17 @@ async fn seal(core: &Core, group: &Group, history: &mut History) -> Result<(), N
     let target = group.applied();
     let begun = Instant::now();
     let failed = |reason: String| NodeError::Group { group: group.id, reason };
-    group.raft.trigger().snapshot().await.map_err(|error| failed(error.to_string()))?;
-    let sealed = group
-        .raft
-        .wait(Some(SEAL_PATIENCE))
-        .metrics(|metrics| metrics.snapshot.map(|id| id.index()) >= target, "sealed")
-        .await;
-    let sealed = sealed.map_err(|error| failed(format!("seal: {error}")))?;
-    let Some(upto) = sealed.snapshot.map(|id| id.index()) else { return Ok(()) };
+    let sealed = loop {
+        // Raft ignores this while another image is being made, for example one that a follower needs: ask again.
+        group.raft.trigger().snapshot().await.map_err(|error| failed(error.to_string()))?;
+        let wait = group.raft.wait(Some(SEAL_RETRY_INTERVAL));
+        match wait.metrics(|metrics| metrics.snapshot.map(|id| id.index()) >= target, "sealed").await {
+            Ok(metrics) => break metrics.snapshot,
+            Err(WaitError::Timeout(..)) if begun.elapsed() < SEAL_PATIENCE => {}
+            Err(error) => return Err(failed(format!("seal: {error}"))),
+        }
+    };
+    let Some(upto) = sealed.map(|id| id.index()) else { return Ok(()) };
     tracing::info!(group = group.id, upto, took_ms = begun.elapsed().as_millis() as u64, "sealed");
     *history = History {
         sealed_at: Instant::now(),

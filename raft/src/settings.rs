@@ -20,6 +20,9 @@ pub struct Settings {
     pub entries_in_flight_max: usize,
     /// Payload bytes accepted by `write` on this node and not yet answered. More is refused as overload.
     pub in_flight_bytes_max: usize,
+    /// A read barrier gives up after this time even when its caller would wait longer: without a majority a strong read
+    /// should fail soon.
+    pub barrier_timeout: Duration,
     /// A write without an answer looks for the leader again this often.
     pub retry_interval: Duration,
 
@@ -67,13 +70,14 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            heartbeat_interval: Duration::from_millis(75),
+            heartbeat_interval: Duration::from_millis(100),
             election_timeout_min: Duration::from_millis(300),
             election_timeout_max: Duration::from_millis(600),
             merge_linger: Duration::from_millis(2),
             merge_bytes_max: 1 << 20,
             entries_in_flight_max: 16,
             in_flight_bytes_max: 64 << 20,
+            barrier_timeout: Duration::from_secs(5),
             retry_interval: Duration::from_millis(25),
             append_bytes_max: 4 << 20,
             log_cache_bytes_max: 16 << 20,

@@ -20,7 +20,7 @@ use storage::{Frozen, Shard, SnapshotImport};
 
 use crate::convert;
 use crate::log_writer::LogWriter;
-use crate::machine::DurableImage;
+use crate::machine::{DurableImage, ImageState};
 use crate::types::{GroupId, SnapshotMeta, TypeConfig};
 
 /// Key of the marker in the log, for every group.
@@ -54,8 +54,8 @@ pub struct SnapshotBuilder {
     pub source: Option<Source>,
     pub durable: Arc<DurableImage>,
     pub writer: LogWriter,
-    /// Held while an image changes, so that an installed snapshot and a seal never interleave.
-    pub _exclusive: tokio::sync::OwnedMutexGuard<()>,
+    /// Held until the seal is over: a seal, an installed snapshot and the closing of the group never interleave.
+    pub _lock: tokio::sync::OwnedMutexGuard<ImageState>,
 }
 
 /// How far a seal has come; only for the log.
@@ -70,7 +70,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let source = self.source.take().ok_or_else(|| io::Error::other("a seal is built once"))?;
+        let source = self.source.take().ok_or_else(|| io::Error::other("the group is closed, or the seal was built before"))?;
         let data = match source {
             Source::Shard { shard, frozen, incarnation } => {
                 self.seal_shard(&shard, frozen).await?;

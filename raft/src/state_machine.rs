@@ -14,7 +14,7 @@ use storage::Applied;
 use tokio::sync::watch;
 
 use crate::log_writer::LogWriter;
-use crate::machine::{DurableImage, Machine};
+use crate::machine::{DurableImage, ImageLock, ImageState, Machine};
 use crate::snapshot::{
     Snapshot, SnapshotBuilder, SnapshotData, Source, blocking, read_meta_image, write_marker, write_meta_image,
 };
@@ -38,7 +38,7 @@ pub struct StateMachine {
     durable: Arc<DurableImage>,
     applied_index: watch::Sender<Option<u64>>,
     writer: LogWriter,
-    exclusive: Arc<tokio::sync::Mutex<()>>,
+    image_lock: ImageLock,
 }
 
 /// Committed entries that are applied together.
@@ -56,6 +56,7 @@ impl StateMachine {
         durable: Arc<DurableImage>,
         applied_index: watch::Sender<Option<u64>>,
         writer: LogWriter,
+        image_lock: ImageLock,
     ) -> Self {
         let marker = durable.marker();
         applied_index.send_replace(marker.last_log_id.map(|id| id.index()));
@@ -67,7 +68,7 @@ impl StateMachine {
             durable,
             applied_index,
             writer,
-            exclusive: Arc::default(),
+            image_lock,
         }
     }
 
@@ -120,29 +121,33 @@ impl StateMachine {
         SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() }
     }
 
-    /// Freezes what was applied so far.
+    /// Freezes what was applied so far; a closed group has nothing to seal, and building fails.
     async fn freeze(&mut self) -> SnapshotBuilder {
-        let exclusive = Arc::clone(&self.exclusive).lock_owned().await;
+        let lock = Arc::clone(&self.image_lock).lock_owned().await;
         let source = match &mut self.machine {
-            Machine::Meta(meta) => Source::Meta { image: meta.state.encode().into() },
-            Machine::Shard(machine) => Source::Shard {
+            _ if *lock == ImageState::Closed => None,
+            Machine::Meta(meta) => Some(Source::Meta { image: meta.state.encode().into() }),
+            Machine::Shard(machine) => Some(Source::Shard {
                 shard: Arc::clone(&machine.shard),
                 frozen: machine.shard.freeze(),
                 incarnation: machine.incarnation,
-            },
+            }),
         };
         SnapshotBuilder {
             group: self.group,
             meta: self.marker(),
-            source: Some(source),
+            source,
             durable: Arc::clone(&self.durable),
             writer: self.writer.clone(),
-            _exclusive: exclusive,
+            _lock: lock,
         }
     }
 
     async fn install(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
-        let _exclusive = Arc::clone(&self.exclusive).lock_owned().await;
+        let lock = Arc::clone(&self.image_lock).lock_owned().await;
+        if *lock == ImageState::Closed {
+            return Err(io::Error::other("the group is closed"));
+        }
         match (&mut self.machine, data) {
             (Machine::Shard(machine), SnapshotData::ReceivedShard { import, incarnation }) => {
                 machine.shard = blocking(move || import.finish()).await?;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::log_store::LogStore;
 use crate::log_writer::LogWriter;
-use crate::machine::{DurableImage, Machine, MetaMachine};
+use crate::machine::{DurableImage, ImageLock, Machine, MetaMachine};
 use crate::settings::Settings;
 use crate::state_machine::StateMachine;
 use crate::types::{META_GROUP, TypeConfig};
@@ -28,7 +28,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
         let log = LogStore::open(META_GROUP, writer.clone(), &self.settings).unwrap();
         let machine = Machine::Meta(MetaMachine::open(None, watch::Sender::default()).unwrap());
         let machine =
-            StateMachine::new(META_GROUP, machine, Arc::new(DurableImage::default()), watch::Sender::default(), writer);
+            StateMachine::new(META_GROUP, machine, Arc::new(DurableImage::default()), watch::Sender::default(), writer, ImageLock::default());
         Ok((directory, log, machine))
     }
 }
