@@ -23,7 +23,7 @@ use crate::state::{ShardState, remove_content};
 pub struct Engine {
     pub(crate) core: Arc<Core>,
     shards: Mutex<HashMap<ShardId, Arc<Shard>>>,
-    /// Contents that a snapshot has replaced, until their last reader is gone.
+    /// Contents that were replaced or closed, until their last reader is gone.
     replaced: Mutex<Vec<Arc<ShardState>>>,
 }
 
@@ -73,6 +73,7 @@ impl Engine {
                 record
             }
         };
+        self.retire(shards.remove(&id))?;
         self.sweep(id, Some(record.generation))?;
         let owner = Owner { shard: id, generation: record.generation };
         let shard = Arc::new(Shard::load(&self.core, owner, incarnation)?);
@@ -92,11 +93,12 @@ impl Engine {
         shards
     }
 
-    /// Closes a shard and removes everything stored for it.
+    /// Closes a shard and removes everything stored for it: what readers still hold, when they are done
+    /// (at a later `expire`, or when the shard is opened after a restart).
     pub fn drop_shard(&self, id: ShardId) -> Result<()> {
         let mut shards = self.shards.lock();
-        shards.remove(&id);
         catalog::write_shard(&self.core.rocks, id, None)?;
+        self.retire(shards.remove(&id))?;
         self.sweep(id, None)
     }
 
@@ -175,13 +177,21 @@ impl Engine {
             }
             _ => {
                 let shard = Arc::new(Shard::new(owner.shard, incarnation, state));
-                shards.insert(owner.shard, shard.clone());
+                self.retire(shards.insert(owner.shard, shard.clone()))?;
                 shard
             }
         };
         drop(shards);
         self.remove_replaced()?;
         Ok(shard)
+    }
+
+    /// Leaves a closed shard's content to its last readers.
+    fn retire(&self, shard: Option<Arc<Shard>>) -> Result<()> {
+        if let Some(shard) = shard {
+            self.replaced.lock().push(shard.state());
+        }
+        self.remove_replaced()
     }
 
     /// Removes replaced contents that nobody reads any more. What is left after a crash is removed when
@@ -193,7 +203,8 @@ impl Engine {
         free.iter().try_for_each(|state| remove_content(&self.core, state.owner))
     }
 
-    /// Removes whatever is stored for a shard under other generations than `keep`.
+    /// Removes whatever is stored for a shard under other generations than `keep` and those that still
+    /// have readers.
     fn sweep(&self, shard: ShardId, keep: Option<u32>) -> Result<()> {
         let rocks = &self.core.rocks;
         let mut generations = catalog::generations(rocks, shard)?;
@@ -208,8 +219,10 @@ impl Engine {
         }
         generations.sort_unstable();
         generations.dedup();
+        let replaced = self.replaced.lock();
         for generation in generations {
-            if Some(generation) != keep {
+            let is_read = replaced.iter().any(|state| state.owner == Owner { shard, generation });
+            if Some(generation) != keep && !is_read {
                 remove_content(&self.core, Owner { shard, generation })?;
             }
         }

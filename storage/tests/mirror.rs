@@ -377,12 +377,24 @@ fn another_incarnation_starts_empty() {
     for step in [Step::Freeze, Step::Persist, Step::Release] {
         world.take(&step);
     }
+    // Who reads the old content, from files, goes on reading it.
+    world.reopen();
+    let (mut reader, mut export) = (world.shard().reader(), world.shard().export().unwrap());
     let shard = world.engine().open_shard(SHARD, INCARNATION + 1).unwrap();
     assert_eq!((shard.series_count(), shard.content_hash().unwrap()), (0, 0));
     world.engine().drop_shard(SHARD).unwrap();
     assert!(world.engine().shard(SHARD).is_none());
-    let stats = world.engine().stats().unwrap();
-    assert_eq!(stats.raw_bytes, 0);
+    let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+    reader.read(0, i64::MIN, i64::MAX, &mut timestamps, &mut values).unwrap();
+    assert_eq!((timestamps, values), (vec![BASE_MS], vec![4.0]));
+    let mut frames = 0;
+    while export.next_frame().unwrap().is_some() {
+        frames += 1;
+    }
+    assert_eq!(frames, 3);
+    drop((reader, export, shard));
+    world.engine().expire(BASE_MS).unwrap();
+    assert_eq!(world.engine().stats().unwrap().raw_bytes, 0);
     assert!(world.engine().set_hash_key(HashKey([8; 16])).is_err());
 }
 
