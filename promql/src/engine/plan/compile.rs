@@ -12,8 +12,8 @@ use crate::value_type::ValueType;
 use super::super::error::QueryError;
 use super::durations::{Run, Sign, seconds_of_ms};
 use super::{
-    Aggregate, Argument, Call, HistogramDetail, Node, RangeCall, RangeSource, SampleTime, ScalarSide, Selector, Subquery, Text, VectorScalar,
-    VectorVector,
+    Aggregate, Argument, Call, HistogramDetail, Node, RangeCall, RangeSource, SampleTime, ScalarSide, Selector, Subquery, Text,
+    VectorScalar, VectorVector,
 };
 
 /// Compiles `expr` for one run.
