@@ -76,6 +76,7 @@ impl ShardState {
             let mut fresh = Hint::default();
             let hint = hints.get_mut(series as usize).unwrap_or(&mut fresh);
             writer.push(encoder, metric, series, &timestamps, &values, hint);
+            writer.spill_if_large(rocks, &self.core.files, self.core.options.spill_bytes)?;
         }
     }
 }

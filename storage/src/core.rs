@@ -26,11 +26,14 @@ pub struct EngineOptions {
     pub block_cache_bytes: usize,
     /// Encoded chunks of recent seals kept in memory by all shards together, in bytes. Default 512 MiB.
     pub recent_bytes_max: u64,
+    /// Encoded chunks that a compaction or an import holds in memory before it writes a file, in bytes.
+    /// Default 256 MiB.
+    pub spill_bytes: usize,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { retention_ms: 15 * DAY_MS, block_cache_bytes: 128 << 20, recent_bytes_max: 512 << 20 }
+        Self { retention_ms: 15 * DAY_MS, block_cache_bytes: 128 << 20, recent_bytes_max: 512 << 20, spill_bytes: 256 << 20 }
     }
 }
 

@@ -27,18 +27,21 @@ pub(crate) struct RunWriter {
     key: RunKey,
     bytes: Vec<u8>,
     /// Each chunk with its place and where it stands in `bytes`.
-    chunks: Vec<(ChunkPlace, Range<u32>)>,
+    chunks: Vec<(ChunkPlace, Range<usize>)>,
     /// By hash: position in `blocks`.
     times: HashMap<u64, u32>,
     blocks: Vec<Vec<i64>>,
     shared_uses: usize,
     samples: u64,
+    /// Files with the chunks that were spilled.
+    spilled: Vec<PathBuf>,
 }
 
 impl RunWriter {
     /// An empty run.
     pub fn new(key: RunKey) -> Self {
-        Self { key, bytes: Vec::new(), chunks: Vec::new(), times: HashMap::new(), blocks: Vec::new(), shared_uses: 0, samples: 0 }
+        let (bytes, chunks, blocks, spilled) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { key, bytes, chunks, times: HashMap::new(), blocks, shared_uses: 0, samples: 0, spilled }
     }
 
     /// Adds all samples that a series has in this run.
@@ -46,10 +49,10 @@ impl RunWriter {
         self.samples += timestamps.len() as u64;
         let chunks = timestamps.chunks(chunk::SAMPLES_MAX).zip(values.chunks(chunk::SAMPLES_MAX));
         for (part, (timestamps, values)) in chunks.enumerate() {
-            let start = self.bytes.len() as u32;
+            let start = self.bytes.len();
             self.encode(encoder, timestamps, values, hint);
             let place = ChunkPlace { metric, series, part: part as u16 };
-            self.chunks.push((place, start..self.bytes.len() as u32));
+            self.chunks.push((place, start..self.bytes.len()));
         }
     }
 
@@ -89,9 +92,51 @@ impl RunWriter {
         self.bytes.len()
     }
 
-    /// Writes the run into one sorted file, ingests it (durable then) and answers it, its chunks in memory.
+    /// Writes what was collected to a file when it is much, so that a bucket of any size can be compacted.
+    /// Only for a caller whose series come in the order of (metric, series).
+    pub fn spill_if_large(&mut self, rocks: &Rocks, files: &SortedFiles, bytes_max: usize) -> Result<()> {
+        if self.bytes.len() < bytes_max {
+            return Ok(());
+        }
+        let mut file = rocks.sorted_file(&files.next())?;
+        for (place, range) in self.chunks.drain(..) {
+            file.put(&self.key.chunk(place), &self.bytes[range])?;
+        }
+        self.bytes.clear();
+        self.spilled.push(file.finish()?);
+        Ok(())
+    }
+
+    /// Writes the run into one sorted file (and those spilled before), ingests them together, durably, and
+    /// answers the run. Its chunks stay in memory unless some were spilled.
     pub fn finish(mut self, rocks: &Rocks, encoder: &mut Encoder, files: &SortedFiles) -> Result<Run> {
+        let mut paths = std::mem::take(&mut self.spilled);
+        let is_whole = paths.is_empty() && u32::try_from(self.bytes.len()).is_ok();
+        if !paths.is_empty() {
+            self.spill_if_large(rocks, files, 1)?;
+            paths.append(&mut self.spilled);
+        }
+        self.chunks.sort_unstable_by_key(|chunk| chunk.0);
+        if !(self.blocks.is_empty() && self.chunks.is_empty()) {
+            paths.push(self.write_file(rocks, encoder, files)?);
+        }
         let family = self.key.family();
+        rocks.create_family(&family)?;
+        rocks.ingest(&family, paths)?;
+        if !is_whole {
+            return Ok(Run::on_disk(self.key));
+        }
+        let mut sorted = Vec::with_capacity(self.bytes.len());
+        let mut ends = Vec::with_capacity(self.chunks.len());
+        for (place, range) in self.chunks {
+            sorted.extend_from_slice(&self.bytes[range]);
+            ends.push((place.series, sorted.len() as u32));
+        }
+        Ok(Run::recent(self.key, RecentChunks::new(self.key.bucket, sorted, ends, self.blocks)))
+    }
+
+    /// Writes shared timestamps and the chunks in memory, which are sorted.
+    fn write_file(&self, rocks: &Rocks, encoder: &mut Encoder, files: &SortedFiles) -> Result<PathBuf> {
         let mut file = rocks.sorted_file(&files.next())?;
         let mut block = Vec::new();
         for (id, timestamps) in self.blocks.iter().enumerate() {
@@ -99,19 +144,10 @@ impl RunWriter {
             encoder.encode_times(bucket_start(self.key.bucket), timestamps, &mut block);
             file.put(&self.key.times(id as u32), &block)?;
         }
-        self.chunks.sort_unstable_by_key(|chunk| chunk.0);
-        let mut sorted = Vec::with_capacity(self.bytes.len());
-        let mut ends = Vec::with_capacity(self.chunks.len());
-        for (place, range) in self.chunks {
-            let chunk = &self.bytes[range.start as usize..range.end as usize];
-            file.put(&self.key.chunk(place), chunk)?;
-            sorted.extend_from_slice(chunk);
-            ends.push((place.series, sorted.len() as u32));
+        for (place, range) in &self.chunks {
+            file.put(&self.key.chunk(*place), &self.bytes[range.clone()])?;
         }
-        let path = file.finish()?;
-        rocks.create_family(&family)?;
-        rocks.ingest(&family, vec![path])?;
-        Ok(Run::recent(self.key, RecentChunks::new(self.key.bucket, sorted, ends, self.blocks)))
+        file.finish()
     }
 }
 

@@ -103,7 +103,8 @@ struct World {
 
 fn open(directory: &Path) -> Arc<Engine> {
     // Little memory for recent chunks, so that some are read from files.
-    let options = EngineOptions { recent_bytes_max: 3000, ..EngineOptions::default() };
+    // Compactions and imports write several files.
+    let options = EngineOptions { recent_bytes_max: 3000, spill_bytes: 40, ..EngineOptions::default() };
     let engine = Engine::open(directory, options).unwrap();
     engine.set_hash_key(KEY).unwrap();
     engine.open_shard(SHARD, INCARNATION).unwrap();

@@ -34,7 +34,7 @@ pub(crate) struct SnapshotWriter {
     is_installed: bool,
 }
 
-/// The run whose entries are coming in, in memory: it is as large as one seal or one bucket.
+/// The run whose entries are coming in, those in memory that no file holds yet.
 struct RunEntries {
     key: RunKey,
     bytes: Vec<u8>,
@@ -170,6 +170,12 @@ impl SnapshotWriter {
         open.bytes.extend_from_slice(value);
         open.ends.push((key_end, open.bytes.len()));
         open.last_key = key;
+        if open.bytes.len() >= self.core.options.spill_bytes
+            && let Some(mut run) = self.run.take()
+        {
+            self.write_entries(&mut run)?;
+            self.run = Some(run);
+        }
         Ok(())
     }
 
@@ -182,11 +188,19 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Writes the open run's file. Files are taken in together, family by family.
+    /// Ends the open run. Files are taken in together, family by family.
     fn close_run(&mut self) -> Result<()> {
-        let Some(run) = self.run.take() else {
+        let Some(mut run) = self.run.take() else {
             return Ok(());
         };
+        if run.ends.is_empty() {
+            return Ok(());
+        }
+        self.write_entries(&mut run)
+    }
+
+    /// Writes the entries of a run that are in memory to a file.
+    fn write_entries(&mut self, run: &mut RunEntries) -> Result<()> {
         let family = run.key.family();
         if self.files.0 != family {
             self.ingest()?;
@@ -194,10 +208,11 @@ impl SnapshotWriter {
         }
         let mut file = self.core.rocks.sorted_file(&self.core.files.next())?;
         let mut start = 0;
-        for (key_end, end) in run.ends {
+        for (key_end, end) in run.ends.drain(..) {
             file.put(&run.bytes[start..key_end], &run.bytes[key_end..end])?;
             start = end;
         }
+        run.bytes.clear();
         self.files.1.push(file.finish()?);
         Ok(())
     }
