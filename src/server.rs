@@ -34,6 +34,8 @@ use crate::version;
 
 /// Handing leaders over and closing groups may take this long.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
+/// Says that this folder belongs to a member, and which; for people, and for the next start of a node that joined.
+const MEMBER_FILE: &str = "member";
 /// Between two questions for the members of the cluster to be joined.
 const JOIN_INTERVAL: Duration = Duration::from_secs(1);
 /// A node that has joined before does not need the address it joined through, so it does not wait longer for it.
@@ -92,7 +94,8 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
 
 /// Opens the disk and joins the cluster.
 async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime::Handle) -> anyhow::Result<Arc<App>> {
-    let is_used = settings.data_dir.join("log").exists();
+    let member_file = settings.data_dir.join(MEMBER_FILE);
+    let is_member = member_file.exists();
     let (engine, log_db) = tokio::task::spawn_blocking({
         let settings = settings.clone();
         move || open_disk(&settings)
@@ -101,7 +104,7 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     let metrics = Arc::new(SelfMetrics::default());
     let peer_service = PeerService::new(Arc::clone(&metrics));
     let config = NodeConfig {
-        membership: membership(&settings, is_used).await,
+        membership: membership(&settings, is_member).await,
         listen: settings.grpc,
         grpc_address: settings.advertise_grpc.clone(),
         http_address: settings.advertise_http.clone(),
@@ -109,6 +112,7 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     };
     let routes = tonic::service::Routes::new(peer_service.clone().into_server());
     let node = raft_runtime.spawn(Node::start(config, Arc::clone(&engine), log_db, routes)).await??;
+    std::fs::write(&member_file, format!("{}\n", node.id())).with_context(|| format!("write {}", member_file.display()))?;
     peer_service.attach(Arc::clone(&node));
     let peers = Peers::new(Arc::clone(&node));
     let retention = settings.storage.retention;
@@ -144,7 +148,7 @@ fn open_failed(folder: &Path, part: &str) -> String {
     format!("open {}/{part}; is another tern running on this folder?", folder.display())
 }
 
-async fn membership(settings: &Settings, is_used: bool) -> Membership {
+async fn membership(settings: &Settings, is_member: bool) -> Membership {
     let Some(address) = &settings.join else {
         let peers: BTreeMap<u64, String> = settings.peers.iter().map(|peer| (peer.id, peer.grpc.clone())).collect();
         return Membership::Founder { id: settings.node_id.max(1), peers };
@@ -156,7 +160,7 @@ async fn membership(settings: &Settings, is_used: bool) -> Membership {
             Err(error) => tracing::warn!(%error, "ask for the members of the cluster to join"),
         }
         attempts += 1;
-        if is_used && attempts >= REJOIN_ATTEMPTS {
+        if is_member && attempts >= REJOIN_ATTEMPTS {
             return Membership::Join { addresses: Vec::new() };
         }
         tokio::time::sleep(JOIN_INTERVAL).await;

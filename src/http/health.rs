@@ -32,6 +32,11 @@ pub async fn starting() -> Response {
     response
 }
 
+/// `/-/reload`, `/-/quit`: a node is configured at its start and stopped by SIGTERM.
+pub async fn lifecycle() -> Response {
+    (StatusCode::FORBIDDEN, "Lifecycle API is not enabled.\n").into_response()
+}
+
 fn not_ready(stopping: &'static str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [("x-prometheus-stopping", stopping)], "Service Unavailable").into_response()
 }

@@ -65,6 +65,8 @@ fn status() -> Router<Arc<App>> {
     Router::new()
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
+        .route("/-/reload", post(health::lifecycle).put(health::lifecycle))
+        .route("/-/quit", post(health::lifecycle).put(health::lifecycle))
         .route("/metrics", get(self_page::page))
         .route("/version", get(prometheus_status::version))
         .route("/api/v1/status/buildinfo", get(prometheus_status::build_info))

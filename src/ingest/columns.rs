@@ -62,8 +62,11 @@ pub struct RefusedSeries {
 /// hold millions.
 pub const REFUSED_LISTED_MAX: usize = 64;
 
-/// Bound of the labels that one request may spell out in the arena: few bytes of references can mean many of labels.
-pub const ARENA_BYTES_MAX: usize = 256 << 20;
+/// Bound of the labels that a request of so many bytes may spell out in the arena: few bytes of references can mean many of
+/// labels. Honest requests stay below 16 times their size.
+pub fn arena_bytes_max(body_bytes: usize) -> usize {
+    (32 * body_bytes).clamp(1 << 20, 64 << 20)
+}
 
 /// One parsed request.
 #[derive(Debug, Default)]

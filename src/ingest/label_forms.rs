@@ -10,6 +10,8 @@ pub const METRIC_NAME: &str = "__name__";
 pub const LABELS_MAX: usize = 256;
 pub const LABEL_NAME_BYTES_MAX: usize = 1 << 10;
 pub const LABEL_VALUE_BYTES_MAX: usize = 16 << 10;
+/// All names and values of one series together.
+pub const SERIES_BYTES_MAX: usize = 64 << 10;
 
 /// Why a series' labels are not acceptable. All are about this series alone except [`LabelProblem::Malformed`]: that
 /// one means that the request's bytes are damaged, and the whole request must be refused.
@@ -29,6 +31,8 @@ pub enum LabelProblem {
     TooManyLabels,
     #[error("label name longer than {LABEL_NAME_BYTES_MAX} bytes")]
     NameTooLong,
+    #[error("labels longer than {SERIES_BYTES_MAX} bytes together")]
+    SeriesTooLong,
     #[error("value of label {0:?} longer than {LABEL_VALUE_BYTES_MAX} bytes")]
     ValueTooLong(String),
 }
@@ -152,6 +156,9 @@ pub fn pair_labels<'a>(key: &'a [u8], out: &mut Pairs<'a>) -> Result<(), LabelPr
 pub fn sort_and_validate(labels: &mut Pairs<'_>) -> Result<(), LabelProblem> {
     if !labels.is_sorted_by(|one, next| one.0 <= next.0) {
         labels.sort_by_key(|label| label.0);
+    }
+    if labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > SERIES_BYTES_MAX {
+        return Err(LabelProblem::SeriesTooLong);
     }
     for (position, &(name, value)) in labels.iter().enumerate() {
         if name.is_empty() {

@@ -16,7 +16,7 @@
 //! A series whose references or shape are wrong is refused alone, as Prometheus 3 does; its labels themselves (metric
 //! name, UTF-8, duplicates) are judged by [`Columns::labels`]. Bytes that are no protobuf refuse the whole request.
 
-use super::columns::{ARENA_BYTES_MAX, Columns, RefusedSeries};
+use super::columns::{Columns, RefusedSeries, arena_bytes_max};
 use super::decode_error::DecodeError;
 use super::protobuf::{Cursor, LENGTH, VARINT, tag};
 use super::remote_write_v1::{attachment, parse_sample};
@@ -152,8 +152,9 @@ fn resolve_labels(body: &[u8], columns: &mut Columns) -> Result<Option<String>, 
             let symbols = columns.symbols.len();
             return Ok(Some(format!("label reference {reference} is outside of the symbol table of {symbols}")));
         };
-        if columns.arena_mark() + (end - start) as usize > ARENA_BYTES_MAX {
-            return Err(DecodeError::TooLarge { what: "the labels of the request, spelled out,", limit_bytes: ARENA_BYTES_MAX });
+        let limit_bytes = arena_bytes_max(body.len());
+        if columns.arena_mark() + (end - start) as usize > limit_bytes {
+            return Err(DecodeError::TooLarge { what: "the labels of the request, spelled out,", limit_bytes });
         }
         columns.push_prefixed(&body[start as usize..end as usize]);
     }

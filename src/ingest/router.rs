@@ -19,6 +19,9 @@ const UNKNOWN: SeriesId = SeriesId::MAX;
 /// A larger part of a request becomes several batches, so that no log entry is much larger than a megabyte.
 const BATCH_SAMPLES_MAX: usize = 256 * 1024;
 
+/// The same for label sets of new series, in bytes.
+const BATCH_LABEL_BYTES_MAX: usize = 2 << 20;
+
 /// Where a series that is not routed stands in `places`.
 const REFUSED: Place = Place { shard: u32::MAX, series: UNKNOWN };
 
@@ -92,6 +95,7 @@ pub struct Routed {
 /// One shard's part, encoded.
 pub struct ShardBatch {
     pub shard: ShardId,
+    pub samples: u64,
     pub payload: Bytes,
 }
 
@@ -324,12 +328,13 @@ impl Resolved {
 struct ShardEncoder {
     shard: ShardId,
     builder: BatchBuilder,
+    label_bytes: usize,
     done: Vec<ShardBatch>,
 }
 
 impl ShardEncoder {
     fn new(shard: ShardId, policy: ConflictPolicy) -> ShardEncoder {
-        ShardEncoder { shard, builder: BatchBuilder::new(policy), done: Vec::new() }
+        ShardEncoder { shard, builder: BatchBuilder::new(policy), label_bytes: 0, done: Vec::new() }
     }
 
     fn push_known<'a>(&mut self, series: SeriesId, samples: impl Iterator<Item = (&'a i64, &'a f64)>) {
@@ -344,20 +349,27 @@ impl ShardEncoder {
     fn push_new<'a>(&mut self, labels: &[u8], samples: impl Iterator<Item = (&'a i64, &'a f64)>) {
         let mut defined = None;
         for (&t, &v) in samples {
-            let series = *defined.get_or_insert_with(|| self.builder.define(labels));
+            let series = *defined.get_or_insert_with(|| {
+                self.label_bytes += labels.len();
+                self.builder.define(labels)
+            });
             self.builder.push_defined(series, t, v);
             if self.builder.len() >= BATCH_SAMPLES_MAX {
                 self.flush();
                 defined = None;
             }
         }
+        if self.label_bytes >= BATCH_LABEL_BYTES_MAX {
+            self.flush();
+        }
     }
 
     fn flush(&mut self) {
         if self.builder.len() > 0 {
             let payload = Bytes::from(self.builder.encode());
-            self.done.push(ShardBatch { shard: self.shard, payload });
+            self.done.push(ShardBatch { shard: self.shard, samples: self.builder.len() as u64, payload });
             self.builder.clear();
+            self.label_bytes = 0;
         }
     }
 

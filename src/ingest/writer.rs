@@ -25,8 +25,9 @@ use crate::config::IngestSettings;
 use crate::peers::Peers;
 use crate::self_metrics::SelfMetrics;
 
-/// Requests up to this size are parsed where they arrived: a hop to another thread would cost more.
-const INLINE_BYTES: usize = 16 * 1024;
+/// Requests up to this size are parsed where they arrived: a hop to another thread would cost more. Small enough that even
+/// a compressed one unpacks to little.
+const INLINE_BYTES: usize = 4 * 1024;
 /// A `Columns` larger than this is not kept for the next request.
 const POOLED_BYTES_MAX: usize = 16 << 20;
 /// Columns kept for coming requests.
@@ -262,7 +263,8 @@ impl Writer {
         deadline: Instant,
     ) -> Result<WriteReport, WriteFailure> {
         let start = Instant::now();
-        let outcomes = join_all(batches.into_iter().map(|batch| self.commit_batch(routed, batch, rules, deadline))).await;
+        let shards = by_shard(batches);
+        let outcomes = join_all(shards.into_iter().map(|part| self.commit_shard(routed, part, rules, deadline))).await;
         self.metrics.ingest.commit.observe_since(start);
         let mut report = WriteReport {
             refusals: routed.refusals.clone(),
@@ -281,27 +283,47 @@ impl Writer {
         failure.map_or(Ok(report), Err)
     }
 
-    async fn commit_batch(
+    /// A shard's batches one after the other: the later sample of a request wins.
+    async fn commit_shard(
         &self,
         routed: &Routed,
-        batch: ShardBatch,
+        batches: Vec<ShardBatch>,
         rules: WriteRules,
         deadline: Instant,
     ) -> Result<PartOutcome, WriteFailure> {
-        self.metrics.ingest.batch_bytes.add(batch.payload.len() as u64);
-        let outcome = self.node.write(batch.shard, batch.payload, deadline.into()).await.map_err(unavailable)?;
-        if outcome.unknown_series == 0 {
-            return Ok(outcome);
+        let mut total = PartOutcome::default();
+        for batch in batches {
+            let shard = batch.shard;
+            let outcome = self.commit_batch(batch, deadline).await?;
+            if outcome.unknown_series == 0 {
+                merge(&mut total, outcome);
+                continue;
+            }
+            // Ids that the shard does not know: it is not the incarnation they were learnt from.
+            self.metrics.ingest.unknown_series_retries.add(1);
+            self.cache.clear();
+            let mut again = PartOutcome::default();
+            for batch in routed.encode_with_labels(shard, rules.conflicts) {
+                merge(&mut again, self.commit_batch(batch, deadline).await?);
+            }
+            // Everything of this shard has been sent again, so this alone counts.
+            return Ok(again);
         }
-        // Ids that the shard does not know: it is not the incarnation they were learnt from.
-        self.metrics.ingest.unknown_series_retries.add(1);
-        self.cache.clear();
-        let mut merged = PartOutcome::default();
-        for again in routed.encode_with_labels(batch.shard, rules.conflicts) {
-            let outcome = self.node.write(again.shard, again.payload, deadline.into()).await.map_err(unavailable)?;
-            merge(&mut merged, outcome);
+        Ok(total)
+    }
+
+    async fn commit_batch(&self, batch: ShardBatch, deadline: Instant) -> Result<PartOutcome, WriteFailure> {
+        let ShardBatch { shard, samples, payload } = batch;
+        self.metrics.ingest.batch_bytes.add(payload.len() as u64);
+        let outcome = self.node.write(shard, payload, deadline.into()).await.map_err(unavailable)?;
+        let settled = outcome.accepted + outcome.duplicates + outcome.conflicts + outcome.unknown_series;
+        if settled != samples {
+            // The last line of the promise: nothing is acknowledged that a replica has not taken.
+            let problem = outcome.first_problem.as_deref().unwrap_or("without a reason");
+            tracing::error!(shard, samples, settled, problem, "a replica refused a batch");
+            return Err(WriteFailure::Internal(format!("shard {shard} took {settled} of {samples} samples: {problem}")));
         }
-        Ok(merged)
+        Ok(outcome)
     }
 
     fn count(&self, report: &WriteReport) {
@@ -358,6 +380,18 @@ impl WriteReport {
             self.first_problem.clone_from(&outcome.first_problem);
         }
     }
+}
+
+/// Batches come in the order of their shards.
+fn by_shard(batches: Vec<ShardBatch>) -> Vec<Vec<ShardBatch>> {
+    let mut parts: Vec<Vec<ShardBatch>> = Vec::new();
+    for batch in batches {
+        match parts.last_mut().filter(|part| part[0].shard == batch.shard) {
+            Some(part) => part.push(batch),
+            None => parts.push(vec![batch]),
+        }
+    }
+    parts
 }
 
 fn merge(into: &mut PartOutcome, outcome: PartOutcome) {

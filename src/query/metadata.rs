@@ -13,7 +13,7 @@ use storage::Shard;
 use super::convert::{labels_from_canonical, labels_from_disk, matchers_to_disk, matchers_to_wire};
 use super::failure::QueryFailure;
 use super::local::read_failed;
-use super::remote::source_error;
+use super::remote::{cut_short, source_error};
 use super::runner::Runner;
 use super::session;
 use super::source::ClusterSource;
@@ -61,8 +61,8 @@ impl Runner {
     {
         let deadline = session::deadline(None, self.settings().timeout);
         let place = self.gate().enter(deadline).await?;
-        let warnings = self.freshen(scope.consistency, deadline).await?;
-        let source = self.source(scope.consistency, deadline);
+        let (replicas, warnings) = self.freshen(scope.consistency, deadline).await?;
+        let source = self.source(replicas, scope.consistency, deadline);
         scope.start_ms = scope.start_ms.max(source.oldest_ms);
         if scope.selectors.is_empty() {
             scope.selectors.push(Vec::new());
@@ -71,7 +71,7 @@ impl Runner {
             let _place = place;
             let mut items = BTreeSet::new();
             for selector in &scope.selectors {
-                for shard in 0..source.shards {
+                for shard in 0..source.replicas.shards() {
                     if Instant::now() > source.deadline {
                         return Err(SourceError::Timeout("query timed out while collecting labels".to_string()));
                     }
@@ -92,7 +92,7 @@ fn series_of_shard(
     shard: u32,
     limit: usize,
 ) -> Result<Vec<Labels>, SourceError> {
-    if let Some(replica) = source.node.replica(shard) {
+    if let Some(replica) = source.replicas.local(shard) {
         let ids = replica.select(&matchers_to_disk(selector)?, scope.start_ms, scope.end_ms).map_err(read_failed)?;
         let wanted = &ids[..ids.len().min(limit)];
         return Ok(replica.labels_of(wanted).into_iter().map(|(_, labels)| labels_from_disk(labels)).collect());
@@ -121,8 +121,11 @@ async fn remote_series(
         let mut series = Vec::new();
         while let Some(frame) = stream.message().await.map_err(|status| source_error(shard, &status))? {
             series.extend(frame.labels.iter().map(|canonical| labels_from_canonical(canonical)));
+            if frame.is_last {
+                return Ok(series);
+            }
         }
-        return Ok(series);
+        failure = cut_short(shard);
     }
     Err(failure)
 }
@@ -134,9 +137,9 @@ fn labels_of_shard(
     shard: u32,
     question: &LabelQuestion,
 ) -> Result<Vec<String>, SourceError> {
-    if let Some(replica) = source.node.replica(shard) {
+    if let Some(replica) = source.replicas.local(shard) {
         let matchers = matchers_to_disk(selector)?;
-        let texts = labels_of_replica(&replica, &matchers, scope.start_ms, scope.end_ms, question);
+        let texts = labels_of_replica(replica, &matchers, scope.start_ms, scope.end_ms, question);
         return Ok(texts.iter().map(|text| text.to_string()).collect());
     }
     source.runtime.block_on(remote_labels(source, scope, selector, shard, question))

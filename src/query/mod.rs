@@ -9,6 +9,7 @@ pub mod failure;
 pub mod convert;
 pub mod local;
 pub mod remote;
+pub mod replicas;
 pub mod source;
 pub mod session;
 pub mod runner;

@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status};
 use super::convert::{canonical_from_disk, matchers_from_wire};
 use super::local::LocalCursor;
 use super::metadata::{LabelQuestion, labels_of_replica};
+use super::replicas::fresh_replica;
 use crate::self_metrics::SelfMetrics;
 
 /// A frame is sent when it holds this much.
@@ -61,11 +62,14 @@ impl PeerService {
         let selection = selection.ok_or_else(|| Status::invalid_argument("a selection is missing"))?;
         let node = self.node()?;
         let deadline = Instant::now() + Duration::from_millis(selection.deadline_ms.into());
-        if selection.consistency() == wire::Consistency::Strong {
-            let confirmed = deadline.min(Instant::now() + BARRIER_TIMEOUT);
-            node.barrier(selection.shard, confirmed.into()).await.map_err(|error| barrier_status(&error))?;
-        }
-        let replica = node.replica(selection.shard).ok_or_else(|| no_replica(selection.shard))?;
+        let replica = match selection.consistency() {
+            wire::Consistency::Strong => {
+                let confirmed = deadline.min(Instant::now() + BARRIER_TIMEOUT);
+                fresh_replica(node, selection.shard, confirmed).await.map_err(|error| barrier_status(&error))?
+            }
+            wire::Consistency::Eventual => node.replica(selection.shard).filter(|_| node.shard_map().holds(node.id(), selection.shard)),
+        };
+        let replica = replica.ok_or_else(|| no_replica(selection.shard))?;
         let matchers = matchers_from_wire(&selection.matchers).map_err(status)?;
         Ok(Selected { replica, matchers, start_ms: selection.start_ms, end_ms: selection.end_ms, deadline })
     }
@@ -167,9 +171,8 @@ fn send_samples(
             }
         }
     }
-    if !frame.series.is_empty() {
-        let _ = sender.blocking_send(Ok(frame));
-    }
+    frame.is_last = true;
+    let _ = sender.blocking_send(Ok(frame));
     Ok(())
 }
 
@@ -201,9 +204,8 @@ fn send_series(selected: &Selected, limit: usize, sender: &mpsc::Sender<Result<w
             }
         }
     }
-    if !frame.labels.is_empty() {
-        let _ = sender.blocking_send(Ok(frame));
-    }
+    frame.is_last = true;
+    let _ = sender.blocking_send(Ok(frame));
     Ok(())
 }
 

@@ -18,6 +18,8 @@ use crate::peers::Peers;
 /// Frames of about 256 KiB each that wait for the engine.
 const FRAMES_WAITING: usize = 4;
 
+const CUT_SHORT: &str = "the peer's answer ended early";
+
 type Frame = Result<wire::SamplesFrame, Status>;
 
 /// Reads the answer of one peer.
@@ -78,14 +80,25 @@ async fn pump(peers: Peers, selection: wire::Selection, sender: mpsc::Sender<Fra
     let _ = sender.send(Err(failure)).await;
 }
 
-/// Ends early when the engine has gone.
+/// Ends early when the engine has gone. An answer is whole only with its last frame: a stream whose sender has died ends
+/// without an error too.
 async fn pass_on(mut stream: tonic::Streaming<wire::SamplesFrame>, sender: &mpsc::Sender<Frame>) {
-    while let Some(frame) = stream.message().await.transpose() {
-        let is_last = frame.is_err();
-        if sender.send(frame).await.is_err() || is_last {
+    loop {
+        let frame = match stream.message().await {
+            Ok(Some(frame)) => Ok(frame),
+            Ok(None) => Err(Status::unavailable(CUT_SHORT)),
+            Err(status) => Err(status),
+        };
+        let is_end = frame.as_ref().map_or(true, |frame| frame.is_last);
+        if sender.send(frame).await.is_err() || is_end {
             return;
         }
     }
+}
+
+/// What a stream without a last frame means.
+pub fn cut_short(shard: ShardId) -> SourceError {
+    source_error(shard, &Status::unavailable(CUT_SHORT))
 }
 
 /// Milliseconds from now to the deadline, as the wire carries it.

@@ -11,6 +11,7 @@ use raft::Node;
 use tokio::runtime::Handle;
 
 use super::failure::QueryFailure;
+use super::replicas::Replicas;
 use super::session::{self, Cancel, Gate};
 use super::source::ClusterSource;
 use crate::clock;
@@ -112,11 +113,11 @@ impl Runner {
         let start = Instant::now();
         let place = self.gate.enter(deadline).await?;
         let waited = start.elapsed();
-        let warnings = self.freshen(query.consistency, deadline).await?;
+        let (replicas, warnings) = self.freshen(query.consistency, deadline).await?;
         let freshened = start.elapsed() - waited;
         let options =
             QueryOptions { lookback_ms: query.lookback_ms, cancel: Some(cancel.flag()), deadline: Some(deadline), stats: query.stats };
-        let source = self.source(query.consistency, deadline);
+        let source = self.source(replicas, query.consistency, deadline);
         let engine = Arc::clone(&self.engine);
         let job = tokio::task::spawn_blocking(move || {
             // The place is given back when the work ends, not when the client stops waiting.
@@ -129,20 +130,19 @@ impl Runner {
         Ok(Answer { output, warnings, waited, freshened, evaluated })
     }
 
-    /// See [`session::freshen`]; takes no longer than the query itself may.
-    pub async fn freshen(&self, consistency: Consistency, deadline: Instant) -> Result<Vec<String>, QueryFailure> {
+    /// See [`Replicas::freshen`]; takes no longer than the query itself may.
+    pub async fn freshen(&self, consistency: Consistency, deadline: Instant) -> Result<(Replicas, Vec<String>), QueryFailure> {
         let timeout = self.settings.barrier_timeout.min(deadline.saturating_duration_since(Instant::now()));
-        session::freshen(&self.node, consistency, timeout, &self.metrics).await
+        Replicas::freshen(&self.node, consistency, timeout, &self.metrics).await
     }
 
     /// The data a query sees.
-    pub fn source(&self, consistency: Consistency, deadline: Instant) -> ClusterSource {
+    pub fn source(&self, replicas: Replicas, consistency: Consistency, deadline: Instant) -> ClusterSource {
         ClusterSource {
-            node: Arc::clone(&self.node),
+            replicas,
             peers: self.peers.clone(),
             runtime: Handle::current(),
             metrics: Arc::clone(&self.metrics),
-            shards: self.node.shard_map().shard_count(),
             consistency,
             oldest_ms: clock::now_ms().saturating_sub(self.retention.as_millis() as i64),
             deadline,

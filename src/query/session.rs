@@ -1,16 +1,12 @@
-//! What every read begins with: a place among the running ones, a deadline, a cancel flag that falls when the client goes,
-//! and for strong reads the barrier on each shard.
+//! What every read begins with: a place among the running ones, a deadline, a cancel flag that falls when the client goes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
-use raft::{Node, ReadError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::failure::QueryFailure;
-use crate::config::Consistency;
 use crate::self_metrics::SelfMetrics;
 
 /// Reads that may wait for a place, for each one that has a place.
@@ -68,40 +64,6 @@ impl Drop for Cancel {
             self.flag.store(true, Ordering::Relaxed);
         }
     }
-}
-
-/// Makes the local replicas as fresh as the consistency asks; what cannot be promised comes back as warnings. Shards without
-/// a local replica are made fresh by the peer that reads them.
-pub async fn freshen(node: &Node, consistency: Consistency, timeout: Duration, metrics: &SelfMetrics) -> Result<Vec<String>, QueryFailure> {
-    let shards = node.shard_map().shard_count();
-    if shards == 0 {
-        return Err(QueryFailure::Unavailable("the cluster is still forming; try again".to_string()));
-    }
-    if consistency == Consistency::Eventual {
-        return Ok(stale_warnings(node));
-    }
-    let start = Instant::now();
-    let deadline = start + timeout;
-    let local = (0..shards).filter(|&shard| node.replica(shard).is_some());
-    let barriers = join_all(local.map(|shard| node.barrier(shard, deadline.into()))).await;
-    metrics.query.barrier.observe_since(start);
-    barriers
-        .into_iter()
-        .collect::<Result<Vec<()>, ReadError>>()
-        .map_err(|error| QueryFailure::Unavailable(format!("{error}; ask with consistency=eventual for what this node has")))?;
-    Ok(Vec::new())
-}
-
-/// One for each local replica that hears of no leader.
-fn stale_warnings(node: &Node) -> Vec<String> {
-    let groups = node.status().groups;
-    let leaderless = groups.iter().filter(|group| group.leader.is_none() && group.group != raft::META_GROUP);
-    leaderless
-        .map(|group| {
-            let shard = group.group - 1;
-            format!("shard {shard} has no leader: the answer may lack its newest samples (consistency=eventual)")
-        })
-        .collect()
 }
 
 /// The earlier of what the caller asked for and what the settings allow.

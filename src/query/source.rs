@@ -6,25 +6,24 @@ use std::time::Instant;
 
 use promql::source::{SelectRequest, SeriesCursor, Source, SourceError};
 use proto::query as wire;
-use raft::Node;
 use storage::labels::ShardId;
 use tokio::runtime::Handle;
 
 use super::convert::{matchers_to_disk, matchers_to_wire};
 use super::local::LocalCursor;
 use super::remote::{RemoteCursor, deadline_ms};
+use super::replicas::Replicas;
 use crate::config::Consistency;
 use crate::peers::Peers;
 use crate::self_metrics::SelfMetrics;
 
 /// All shards, seen by one query.
 pub struct ClusterSource {
-    pub node: Arc<Node>,
+    pub replicas: Replicas,
     pub peers: Peers,
     pub runtime: Handle,
     pub metrics: Arc<SelfMetrics>,
-    pub shards: u32,
-    /// What a peer must ensure; the local replicas' barrier has been passed before.
+    /// What a peer must ensure; the local replicas have passed their barrier.
     pub consistency: Consistency,
     pub oldest_ms: i64,
     pub deadline: Instant,
@@ -40,13 +39,13 @@ impl Source for ClusterSource {
             return Ok(Vec::new());
         }
         let disk_matchers = matchers_to_disk(&request.matchers)?;
-        let cursors = (0..self.shards)
+        let cursors = (0..self.replicas.shards())
             .map(|shard| -> Result<Cursor<'a>, SourceError> {
-                let Some(replica) = self.node.replica(shard) else {
+                let Some(replica) = self.replicas.local(shard) else {
                     return Ok(self.remote(shard, request, start_ms));
                 };
                 let metrics = Arc::clone(&self.metrics);
-                Ok(Box::new(LocalCursor::open(replica, &disk_matchers, start_ms, request.end_ms, metrics)?))
+                Ok(Box::new(LocalCursor::open(Arc::clone(replica), &disk_matchers, start_ms, request.end_ms, metrics)?))
             })
             .collect();
         self.metrics.query.select.observe_since(start);

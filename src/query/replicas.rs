@@ -1,0 +1,80 @@
+//! Which shards a query reads from this node's own replicas, decided once. A replica is read only if it is the same one
+//! before and after its read barrier: a shard may be moved to this node while a query runs, and a replica that has just
+//! been opened is empty. Everything else is read from peers, who do the same.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use raft::{Node, ReadError, ShardId};
+use storage::Shard;
+
+use super::failure::QueryFailure;
+use crate::config::Consistency;
+use crate::self_metrics::SelfMetrics;
+
+/// One entry a shard; `None`: ask a peer.
+pub struct Replicas {
+    local: Vec<Option<Arc<Shard>>>,
+}
+
+impl Replicas {
+    /// As fresh as the consistency asks; what cannot be promised comes back as warnings.
+    pub async fn freshen(
+        node: &Node,
+        consistency: Consistency,
+        timeout: Duration,
+        metrics: &SelfMetrics,
+    ) -> Result<(Replicas, Vec<String>), QueryFailure> {
+        let map = node.shard_map();
+        let shards = map.shard_count();
+        if shards == 0 {
+            return Err(QueryFailure::Unavailable("the cluster is still forming; try again".to_string()));
+        }
+        if consistency == Consistency::Eventual {
+            // A replica that the map does not name yet may have been opened a moment ago.
+            let local = (0..shards).map(|shard| node.replica(shard).filter(|_| map.holds(node.id(), shard)));
+            return Ok((Replicas { local: local.collect() }, stale_warnings(node)));
+        }
+        let start = Instant::now();
+        let fresh = join_all((0..shards).map(|shard| fresh_replica(node, shard, start + timeout))).await;
+        metrics.query.barrier.observe_since(start);
+        match fresh.into_iter().collect::<Result<Vec<_>, ReadError>>() {
+            Ok(local) => Ok((Replicas { local }, Vec::new())),
+            Err(error) => {
+                let hint = "ask with consistency=eventual for what this node has";
+                Err(QueryFailure::Unavailable(format!("{error}; {hint}")))
+            }
+        }
+    }
+
+    pub fn shards(&self) -> u32 {
+        self.local.len() as u32
+    }
+
+    pub fn local(&self, shard: ShardId) -> Option<&Arc<Shard>> {
+        self.local.get(shard as usize)?.as_ref()
+    }
+}
+
+/// The local replica after a read barrier; `None` when there is none, or another one than before the barrier.
+pub async fn fresh_replica(node: &Node, shard: ShardId, deadline: Instant) -> Result<Option<Arc<Shard>>, ReadError> {
+    let Some(before) = node.replica(shard) else { return Ok(None) };
+    match node.barrier(shard, deadline.into()).await {
+        Ok(()) => Ok(node.replica(shard).filter(|after| Arc::ptr_eq(&before, after))),
+        Err(ReadError::NoReplica { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// One for each local replica that hears of no leader.
+fn stale_warnings(node: &Node) -> Vec<String> {
+    let groups = node.status().groups;
+    let leaderless = groups.iter().filter(|group| group.leader.is_none() && group.group != raft::META_GROUP);
+    leaderless
+        .map(|group| {
+            let shard = group.group - 1;
+            format!("shard {shard} has no leader: the answer may lack its newest samples (consistency=eventual)")
+        })
+        .collect()
+}
