@@ -9,6 +9,7 @@ use bytes::Bytes;
 use openraft::raft::ReadPolicy;
 use parking_lot::RwLock;
 use proto::raft as wire;
+use storage::batch::BatchReader;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use crate::barrier::{Barriers, Ticket};
 use crate::error::{NodeError, ReadError, WriteError};
 use crate::forward::Forwarder;
 use crate::group::{Common, Group};
-use crate::meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};
+use crate::meta::{MetaCommand, MetaState, ShardMap};
 use crate::network::peer_client;
 use crate::peers::Lane;
 use crate::proposer::{Proposed, Proposers, Rejected};
@@ -116,13 +117,12 @@ impl Core {
 
     /// Proposes on this node, without looking elsewhere.
     pub async fn propose_here(&self, group: GroupId, payload: Bytes) -> Result<Proposed, Rejected> {
-        if group == META_GROUP
-            && let Err(error) = MetaCommand::decode(&payload)
-        {
-            // Once in the log, every replica would have to cope with it.
-            let answer = MetaAnswer::Refused { reason: error.to_string() };
-            return Ok(Proposed::Meta(answer.encode().into()));
-        }
+        // What cannot be read must not enter the log, where every replica would have to cope with it for ever.
+        let read = match group {
+            META_GROUP => MetaCommand::decode(&payload).map(drop).map_err(|error| error.to_string()),
+            _ => BatchReader::parse(&payload).map(drop).map_err(|error| error.to_string()),
+        };
+        read.map_err(Rejected::Refused)?;
         self.proposers.propose(group, payload).await
     }
 
@@ -142,6 +142,7 @@ impl Core {
             let attempt = self.attempt(group, payload.clone(), target, deadline);
             match tokio::time::timeout_at(deadline, attempt).await {
                 Ok(Ok(proposed)) => return Ok(proposed),
+                Ok(Err(Rejected::Refused(reason))) => return Err(WriteError::Refused { reason }),
                 Ok(Err(Rejected::NotLeader(Some(leader)))) if Some(leader) != target => {
                     hint = Some(leader);
                     attempts += 1;

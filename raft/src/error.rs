@@ -18,6 +18,9 @@ pub enum WriteError {
     /// The shard does not exist (yet). Answer 503 with Retry-After.
     #[error("{what} is unknown to the shard map")]
     Unknown { what: String },
+    /// The leader cannot read the batch or command; nothing was done, and repeating it is of no use. Answer 400.
+    #[error("refused: {reason}")]
+    Refused { reason: String },
     /// This node is stopping; another one takes the write.
     #[error("this node is shutting down")]
     ShuttingDown,

@@ -151,6 +151,10 @@ pub fn answer_to_proto(id: u64, answer: Result<Proposed, Rejected>) -> wire::Pro
         }
         Err(Rejected::Unknown) => message.set_outcome(wire::ProposeOutcome::Unknown),
         Err(Rejected::NoGroup) => message.set_outcome(wire::ProposeOutcome::NoGroup),
+        Err(Rejected::Refused(reason)) => {
+            message.set_outcome(wire::ProposeOutcome::Refused);
+            message.problem = reason;
+        }
     }
     message
 }
@@ -170,6 +174,7 @@ fn answer_from_proto(answer: wire::ProposeAnswer) -> Result<Proposed, Rejected> 
         }),
         wire::ProposeOutcome::NotLeader => Err(Rejected::NotLeader(answer.leader)),
         wire::ProposeOutcome::NoGroup => Err(Rejected::NoGroup),
+        wire::ProposeOutcome::Refused => Err(Rejected::Refused(answer.problem)),
         wire::ProposeOutcome::Unknown | wire::ProposeOutcome::Overloaded => Err(Rejected::Unknown),
     }
 }

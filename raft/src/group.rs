@@ -84,6 +84,7 @@ impl Group {
     /// returns; what it does not know of comes with the first message of the leader.
     pub async fn open(id: GroupId, incarnation: u64, common: &Common) -> Result<Arc<Self>, NodeError> {
         let log = LogStore::open(id, common.writer.clone(), &common.settings).map_err(|e| NodeError::storage("open log", e))?;
+        let opened_at = log.last_index();
         let (machine, durable) = open_machine(id, incarnation, common)?;
         let durable = Arc::new(durable);
         let (applied_sender, applied) = watch::channel(None);
@@ -97,7 +98,7 @@ impl Group {
         let raft = Raft::new(common.node, config, network, log.clone(), machine)
             .await
             .map_err(|error| NodeError::Group { group: id, reason: error.to_string() })?;
-        let recovered = watch_recovery(raft.clone());
+        let recovered = watch_recovery(raft.clone(), opened_at);
         let view = watch_view(id, raft.clone(), common.stopped.clone());
         Ok(Arc::new(Self { id, incarnation, raft, log, durable, node: common.node, recovered, image_lock, applied, view }))
     }
@@ -187,12 +188,20 @@ fn raft_config(id: GroupId, settings: &Settings) -> Result<openraft::Config, Nod
     config.validate().map_err(|error| NodeError::Refused(format!("settings of Raft: {error}")))
 }
 
-/// Turns true, for good, when the replica has caught up with what it knew before it was opened.
-fn watch_recovery(raft: Raft) -> Arc<AtomicBool> {
+/// Turns true, for good, when the replica has caught up with what its log held when it was opened. What is left of that
+/// part of the log (another leader may have cut it) must be committed and applied. (openraft's own `wait_for_recovery` waits
+/// for the *whole* log, which a follower under load may not see committed for minutes.)
+fn watch_recovery(raft: Raft, opened_at: Option<u64>) -> Arc<AtomicBool> {
     let recovered = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&recovered);
     tokio::spawn(async move {
-        if raft.wait_for_recovery(None).await.is_ok() {
+        let caught_up = |metrics: &openraft::RaftMetrics<TypeConfig>| {
+            let wanted = opened_at.min(metrics.last_log_index);
+            let committed = metrics.cluster_committed.map(|id| id.index());
+            let applied = metrics.last_applied.map(|id| id.index());
+            metrics.current_leader.is_some() && committed.is_some() && committed >= wanted && applied >= wanted
+        };
+        if raft.wait(None).metrics(caught_up, "recovered").await.is_ok() {
             flag.store(true, Ordering::Release);
         }
     });

@@ -116,11 +116,14 @@ impl LogStore {
     /// return; the handle is of no use afterwards.
     pub async fn wipe(&self) -> io::Result<()> {
         let vote = self.shared.state.lock().vote;
-        self.shared.writer.submit(Request::Drop { group: self.shared.group, completion: Completion::None });
-        if let Some(vote) = vote {
-            self.submit_meta(KEY_VOTE, convert::vote_to_proto(&vote).encode_to_vec(), Completion::None);
-        }
+        let kept = vote.map(|vote| (KEY_VOTE, Bytes::from(convert::vote_to_proto(&vote).encode_to_vec())));
+        self.shared.writer.submit(Request::Drop { group: self.shared.group, kept });
         self.shared.writer.barrier().await
+    }
+
+    /// Index of the last entry.
+    pub fn last_index(&self) -> Option<u64> {
+        self.shared.state.lock().last.map(|last| last.index())
     }
 
     /// Whether this node never took part in the group: it neither voted nor holds a log.

@@ -41,8 +41,8 @@ pub enum Request {
     Truncate { group: GroupId, from: u64 },
     /// Remove the entries up to and including this index: a durable image contains them.
     Purge { group: GroupId, upto: u64 },
-    /// Remove everything of a group that left this node.
-    Drop { group: GroupId, completion: Completion },
+    /// Remove everything of a group that left this node, except one fact. Both in one batch.
+    Drop { group: GroupId, kept: Option<(&'static str, Bytes)> },
     /// Set a small value of the group.
     Meta { group: GroupId, key: &'static str, value: Bytes, completion: Completion },
     /// Nothing to write: completes when everything before it is durable.
@@ -65,8 +65,11 @@ impl LogWriter {
         let (queue, requests) = mpsc::channel();
         let worker = Worker { db: Arc::clone(&db), requests, batch_bytes_max };
         thread::Builder::new().name("log-writer".into()).spawn(move || {
-            if let Err(error) = worker.run() {
-                on_fatal(&error.to_string());
+            // A panic must not leave a process behind whose writes are never answered.
+            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run())) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => on_fatal(&error.to_string()),
+                Err(_) => on_fatal("the log writer panicked"),
             }
         })?;
         Ok(Self { queue, db })
@@ -171,9 +174,11 @@ impl Round {
             }
             Request::Truncate { group, from } => self.batch.truncate_entries(group, from),
             Request::Purge { group, upto } => self.batch.purge_entries(group, upto),
-            Request::Drop { group, completion } => {
+            Request::Drop { group, kept } => {
                 self.batch.drop_group(group);
-                self.complete(completion);
+                if let Some((key, value)) = kept {
+                    self.batch.put_meta(group, key, &value);
+                }
             }
             Request::Meta { group, key, value, completion } => {
                 self.bytes += value.len();

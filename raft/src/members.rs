@@ -8,6 +8,8 @@ use proto::raft::change_group_request::Change;
 
 use crate::core::Core;
 use crate::group::Group;
+use crate::meta::observed::CATCH_UP_ENTRIES_MAX;
+use crate::status;
 use crate::types::NodeId;
 
 /// Carries out one change; a group that this node does not lead, or that is busy with another change, refuses.
@@ -36,7 +38,24 @@ async fn carry_out(group: &Group, request: wire::ChangeGroupRequest) -> Result<(
         Change::RemoveLearners => {
             raft.change_membership(ChangeMembers::RemoveNodes(nodes), false).await.map(drop).map_err(text)
         }
-        Change::TransferLeader => raft.trigger().transfer_leader(request.node_id).await.map_err(text),
+        Change::TransferLeader => {
+            check_heir(&status::group_status(group), request.node_id)?;
+            raft.trigger().transfer_leader(request.node_id).await.map_err(text)
+        }
+    }
+}
+
+/// openraft hands over to whomever it is told, and waits for ever for one that cannot take over.
+fn check_heir(group: &wire::GroupStatus, heir: NodeId) -> Result<(), String> {
+    if group.role != "leader" {
+        return Err("this node does not lead the group".into());
+    }
+    if group.leader == Some(heir) || !group.voters.contains(&heir) {
+        return Err(format!("node {heir} is not another voter of the group"));
+    }
+    match group.lags.iter().find(|lag| lag.node_id == heir) {
+        Some(lag) if lag.entries <= CATCH_UP_ENTRIES_MAX => Ok(()),
+        _ => Err(format!("node {heir} has not caught up")),
     }
 }
 

@@ -105,8 +105,13 @@ impl Node {
             closing.run_until_cancelled(follow_shard_map(meta, shard_map)).await;
         });
         node.serve(&config, identity.directory_id, routes).await?;
-        node.open_groups(&config, identity, stopped_groups).await?;
-        Ok(node)
+        match node.open_groups(&config, identity, stopped_groups).await {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                node.stop().await;
+                Err(error)
+            }
+        }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -307,6 +312,13 @@ impl Node {
             }
         });
         futures::future::join_all(waits).await;
+    }
+}
+
+impl Drop for Node {
+    /// Ends what still runs when the node was not stopped properly.
+    fn drop(&mut self) {
+        self.core.closing.cancel();
     }
 }
 

@@ -42,6 +42,8 @@ pub enum Rejected {
     Unknown,
     /// This node does not have the group.
     NoGroup,
+    /// The payload cannot be read.
+    Refused(String),
 }
 
 type ProposalAnswer = Result<Proposed, Rejected>;

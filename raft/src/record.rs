@@ -67,6 +67,7 @@ pub fn decode(index: u64, record: Bytes) -> io::Result<Entry> {
 /// Only the id of the entry: reads the header and nothing else.
 pub fn decode_log_id(index: u64, record: &[u8]) -> io::Result<LogId> {
     let header = record.get(..HEADER_BYTES).ok_or_else(|| damaged(index, "shorter than its header"))?;
+    // Invariant: the slice is eight bytes long, of a header that was checked to be seventeen.
     let word = |from: usize| u64::from_le_bytes(header[from..from + 8].try_into().expect("eight bytes"));
     Ok(LogId::new(LeaderId { term: word(1), node_id: word(9) }, index))
 }

@@ -18,6 +18,8 @@ use crate::types::{GroupId, META_GROUP, NodeId, shard_of};
 
 /// A new group is started by its first replica; the others wait this long for it before they do the same.
 const INITIALIZE_PATIENCE: Duration = Duration::from_secs(3);
+/// A group without a leader for this long makes the node unready.
+const ELECTION_PATIENCE: Duration = Duration::from_secs(5);
 /// A group that keeps dying is opened anew not more often than this.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a node waits for the meta group to answer when it announces itself.
@@ -83,11 +85,23 @@ impl Keeper {
             self.close_unwanted(&wanted).await?;
             self.announce(&state).await;
         }
-        let ready = self.meta_is_current() && wanted.keys().all(|&group| self.is_served(group));
-        if ready && !self.core.ready.swap(true, Ordering::AcqRel) {
-            tracing::info!(node = self.core.local(), groups = wanted.len(), "ready");
-        }
+        self.judge_readiness(&wanted);
         Ok(())
+    }
+
+    /// Ready needs a leader for every group. A ready node stays so through an election: another node would be no better.
+    fn judge_readiness(&self, wanted: &BTreeMap<GroupId, u64>) {
+        let was_ready = self.core.is_ready();
+        let ready = wanted.keys().all(|&group| self.is_served(group) || was_ready && self.is_electing(group));
+        if ready != was_ready && !self.core.closing.is_cancelled() {
+            self.core.ready.store(ready, Ordering::Release);
+            tracing::info!(node = self.core.local(), groups = wanted.len(), ready, "readiness changed");
+        }
+    }
+
+    /// The group lost its leader a moment ago.
+    fn is_electing(&self, group: GroupId) -> bool {
+        self.core.group(group).is_some_and(|group| group.leader_age() < ELECTION_PATIENCE)
     }
 
     async fn learn_addresses(&self, state: &MetaState) {

@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::core::Core;
+use crate::error::WriteError;
 use crate::founding;
 use crate::group::Group;
 use crate::meta::{MetaAnswer, MetaCommand};
@@ -218,7 +219,11 @@ fn checked(
 impl AdminService {
     async fn command(&self, command: MetaCommand) -> Result<MetaAnswer, Status> {
         let deadline = Instant::now() + ADMIN_TIMEOUT;
-        let proposed = self.core.propose(META_GROUP, command.encode().into(), deadline).await.map_err(stopped)?;
+        let proposed = self.core.propose(META_GROUP, command.encode().into(), deadline).await;
+        let proposed = proposed.map_err(|error| match error {
+            WriteError::Refused { reason } => Status::failed_precondition(reason),
+            error => stopped(error),
+        })?;
         let Proposed::Meta(bytes) = proposed else { return Err(Status::internal("a shard answered for the meta group")) };
         match MetaAnswer::decode(&bytes).map_err(|error| Status::internal(error.to_string()))? {
             MetaAnswer::Refused { reason } => Err(Status::failed_precondition(reason)),

@@ -143,7 +143,7 @@ pub async fn write_meta_image(
             group,
             vote: None,
             marker: Some(convert::marker_to_proto(meta)),
-            incarnation: 0,
+            ..Default::default()
         }),
         data: image.clone(),
     };

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::log_writer::LogWriter;
 use crate::machine::{DurableImage, ImageLock, ImageState, Machine};
+use crate::meta::MetaState;
 use crate::snapshot::{
     Snapshot, SnapshotBuilder, SnapshotData, Source, blocking, read_meta_image, write_marker, write_meta_image,
 };
@@ -155,8 +156,10 @@ impl StateMachine {
                 write_marker(&self.writer, self.group, meta).await?;
             }
             (Machine::Meta(machine), SnapshotData::Meta(image)) => {
+                // Decoded first: an image that this build cannot read must not replace the one that it can.
+                let state = MetaState::decode(&image).map_err(io::Error::other)?;
                 write_meta_image(&self.writer, self.group, meta, &image).await?;
-                machine.state = crate::meta::MetaState::decode(&image).map_err(io::Error::other)?;
+                machine.state = state;
                 machine.publish();
             }
             // Raft installs the current snapshot at start when it is newer than what was applied: it never is.

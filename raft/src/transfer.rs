@@ -38,11 +38,17 @@ pub fn send(group: GroupId, vote: &Vote, snapshot: Snapshot) -> Outgoing {
         SnapshotData::LocalShard { incarnation, .. } | SnapshotData::ReceivedShard { incarnation, .. } => *incarnation,
         SnapshotData::Meta(_) => 0,
     };
+    let image = match &snapshot.snapshot {
+        SnapshotData::Meta(image) => Some(image),
+        SnapshotData::LocalShard { .. } | SnapshotData::ReceivedShard { .. } => None,
+    };
     let head = wire::SnapshotHead {
         group,
         vote: Some(convert::vote_to_proto(vote)),
         marker: Some(convert::marker_to_proto(&snapshot.meta)),
         incarnation,
+        image_bytes: image.map_or(0, |image| image.len() as u64),
+        image_crc32c: image.map_or(0, |image| crc32c::crc32c(image)),
     };
     let counter = Arc::clone(&progress);
     tokio::task::spawn_blocking(move || {
@@ -101,6 +107,8 @@ pub struct Head {
     pub vote: Vote,
     pub meta: SnapshotMeta,
     pub incarnation: u64,
+    image_bytes: u64,
+    image_crc32c: u32,
 }
 
 impl Head {
@@ -111,6 +119,8 @@ impl Head {
             vote: convert::vote_from_proto(head.vote)?,
             meta: convert::marker_from_proto(marker)?,
             incarnation: head.incarnation,
+            image_bytes: head.image_bytes,
+            image_crc32c: head.image_crc32c,
         })
     }
 }
@@ -129,6 +139,9 @@ pub async fn receive(
             if image.len() > META_IMAGE_BYTES_MAX {
                 return Err(io::Error::other("the meta group's image is too large"));
             }
+        }
+        if image.len() as u64 != head.image_bytes || crc32c::crc32c(&image) != head.image_crc32c {
+            return Err(io::Error::other("the meta group's image did not arrive whole"));
         }
         return Ok(SnapshotData::Meta(image.freeze()));
     };

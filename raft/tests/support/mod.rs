@@ -82,8 +82,9 @@ impl Cluster {
 
     async fn launch(&self, id: NodeId, membership: Membership) -> Result<Running, NodeError> {
         let directory = self.directory(id);
-        let log = Arc::new(LogDb::open(&directory.join("log"), LogOptions::default()).unwrap());
-        let engine = Engine::open(&directory.join("state"), EngineOptions::default()).unwrap();
+        let log = eventually(|| LogDb::open(&directory.join("log"), LogOptions::default())).await;
+        let engine = eventually(|| Engine::open(&directory.join("state"), EngineOptions::default())).await;
+        let log = Arc::new(log);
         let config = NodeConfig {
             membership,
             listen: self.address(id),
@@ -244,14 +245,27 @@ impl Cluster {
     }
 }
 
+/// A node that was refused may still be letting go of its files.
+async fn eventually<T>(mut open: impl FnMut() -> Result<T, storage::StorageError>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match open() {
+            Ok(value) => return value,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// RocksDB holds a lock on its directory until the last handle is gone.
 async fn released(running: Running) {
     let Running { node, log, engine } = running;
-    drop(node);
-    let (log, engine) = (Arc::downgrade(&log), Arc::downgrade(&engine));
+    let (log_left, engine_left) = (Arc::downgrade(&log), Arc::downgrade(&engine));
+    drop((node, log, engine));
     let deadline = Instant::now() + PATIENCE;
-    while log.strong_count() + engine.strong_count() > 0 {
-        assert!(Instant::now() < deadline, "handles left: log {}, engine {}", log.strong_count(), engine.strong_count());
+    while log_left.strong_count() + engine_left.strong_count() > 0 {
+        let left = (log_left.strong_count(), engine_left.strong_count());
+        assert!(Instant::now() < deadline, "handles of (log, engine) left: {left:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
