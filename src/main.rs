@@ -8,6 +8,7 @@
 
 mod clock;
 mod version;
+mod exit;
 mod number;
 mod time_text;
 mod config;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tern: {error:#}");
-            ExitCode::FAILURE
+            exit::leave(1)
         }
     }
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin_client;
 use crate::clock;
 use crate::config::{Layers, Settings};
+use crate::exit;
 use crate::http::{self, App};
 use crate::ingest::writer::Writer;
 use crate::logging;
@@ -41,17 +42,17 @@ const JOIN_INTERVAL: Duration = Duration::from_secs(1);
 /// A node that has joined before does not need the address it joined through, so it does not wait longer for it.
 const REJOIN_ATTEMPTS: usize = 3;
 
-/// Runs until told to stop.
+/// Runs until told to stop; returns only when the start failed.
 pub fn run(layers: Layers) -> anyhow::Result<()> {
     let settings = Settings::read(&layers)?;
     logging::start(&settings.log);
     let raft_runtime = runtime("raft", settings.raft.threads)?;
     let http_runtime = runtime("http", settings.web.threads)?;
-    let result = http_runtime.block_on(serve(layers, settings, raft_runtime.handle()));
+    http_runtime.block_on(serve(layers, settings, raft_runtime.handle()))?;
     // Blocking queries that nobody waits for any more must not hold up the exit.
     http_runtime.shutdown_timeout(Duration::from_secs(1));
     raft_runtime.shutdown_timeout(Duration::from_secs(1));
-    result
+    exit::leave(0)
 }
 
 fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {

@@ -1,7 +1,7 @@
 //! What a node says about itself: for operators, for its own metrics, and for the leader of the meta group.
 
 use openraft::ServerState;
-use openraft::async_runtime::WatchReceiver;
+use openraft::async_runtime::{Instant as _, WatchReceiver};
 use proto::raft as wire;
 
 use crate::core::Core;
@@ -52,6 +52,7 @@ pub fn group_status(group: &Group) -> wire::GroupStatus {
         changing: joint || metrics.membership_config != metrics.committed_membership_config,
         leader_age_ms: group.leader_age().as_millis() as u64,
         lags: lags.collect(),
+        quorum_age_ms: metrics.last_quorum_acked.map(|at| at.elapsed().as_millis() as u64),
     }
 }
 

@@ -103,8 +103,14 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_element_and_counts_the_rest() {
-        let refusal =
-            |sample, reason: &str| Refusal { cause: RefusalCause::Labels, series: sample, sample, samples: 1, reason: reason.to_string() };
+        let refusal = |sample, reason: &str| Refusal {
+            cause: RefusalCause::Labels,
+            series: sample,
+            sample,
+            samples: 1,
+            line: None,
+            reason: reason.to_string(),
+        };
         assert_eq!(refused_text(&[refusal(3, "empty label name")]), "element 3: empty label name");
         let two = [refusal(0, "empty label name"), refusal(7, "x")];
         assert_eq!(refused_text(&two), "element 0: empty label name (and 1 more refused samples)");

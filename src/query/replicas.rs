@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use proto::raft as wire;
 use raft::{Node, ReadError, ShardId};
 use storage::Shard;
 
@@ -67,14 +68,44 @@ pub async fn fresh_replica(node: &Node, shard: ShardId, deadline: Instant) -> Re
     }
 }
 
-/// One for each local replica that hears of no leader.
+/// A leader of several replicas hears from a majority several times in this time; one that does not is cut off. Longer than
+/// any wait for a disk that is merely slow.
+const QUORUM_AGE_MS_MAX: u64 = 1_500;
+
+/// One for each local replica that hears of no leader, or leads without a majority.
 fn stale_warnings(node: &Node) -> Vec<String> {
     let groups = node.status().groups;
-    let leaderless = groups.iter().filter(|group| group.leader.is_none() && group.group != raft::META_GROUP);
+    let leaderless = groups.iter().filter(|group| group.group != raft::META_GROUP && !is_led(group));
     leaderless
         .map(|group| {
             let shard = group.group - 1;
-            format!("shard {shard} has no leader: the answer may lack its newest samples (consistency=eventual)")
+            format!("shard {shard} has no leader with a majority: the answer may lack its newest samples (consistency=eventual)")
         })
         .collect()
+}
+
+fn is_led(group: &wire::GroupStatus) -> bool {
+    let is_cut_off = group.voters.len() > 1 && group.quorum_age_ms.is_some_and(|age_ms| age_ms > QUORUM_AGE_MS_MAX);
+    group.leader.is_some() && !(group.role == "leader" && is_cut_off)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_no_majority_confirms_counts_as_none() {
+        let group = |leader, role: &str, voters: u64, quorum_age_ms| wire::GroupStatus {
+            leader,
+            role: role.to_string(),
+            voters: (1..=voters).collect(),
+            quorum_age_ms,
+            ..wire::GroupStatus::default()
+        };
+        assert!(is_led(&group(Some(2), "follower", 3, None)));
+        assert!(!is_led(&group(None, "candidate", 3, None)));
+        assert!(is_led(&group(Some(1), "leader", 3, Some(80))));
+        assert!(!is_led(&group(Some(1), "leader", 3, Some(5_000))));
+        assert!(is_led(&group(Some(1), "leader", 1, Some(5_000))), "alone it is the majority");
+    }
 }
