@@ -17,5 +17,6 @@ pub mod native_json;
 #[cfg(test)]
 mod remote_write_tests;
 pub mod series_cache;
+pub mod shard_encoder;
 pub mod router;
 pub mod writer;

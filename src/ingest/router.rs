@@ -4,23 +4,18 @@
 //! 1. *cache*: hash each series' raw label bytes, look it up;
 //! 2. *resolve*, only for those the cache does not know: sort, validate, canonical hash, shard, and the id in bulk from the
 //!    local replica of the shard. Series that nobody knows yet travel with their labels;
-//! 3. *append*: samples into one [`BatchBuilder`] a shard, each encoded once.
+//! 3. *append*: samples into one [`ShardEncoder`] a shard, each batch encoded once.
 
 use bytes::Bytes;
-use storage::batch::{BatchBuilder, ConflictPolicy};
+use storage::batch::ConflictPolicy;
 use storage::labels::{self, HashKey, SeriesHash, SeriesId, ShardId};
 
 use super::columns::{Columns, RefusedSeries};
 use super::series_cache::{Place, SeriesCache};
+use super::shard_encoder::{ShardBatch, ShardEncoder};
 
 /// A series without an id in its shard yet.
 const UNKNOWN: SeriesId = SeriesId::MAX;
-
-/// A larger part of a request becomes several batches, so that no log entry is much larger than a megabyte.
-const BATCH_SAMPLES_MAX: usize = 256 * 1024;
-
-/// The same for label sets of new series, in bytes.
-const BATCH_LABEL_BYTES_MAX: usize = 2 << 20;
 
 /// Where a series that is not routed stands in `places`.
 const REFUSED: Place = Place { shard: u32::MAX, series: UNKNOWN };
@@ -90,13 +85,6 @@ pub struct Routed {
     resolved: Resolved,
     bounds: Bounds,
     pub refusals: Vec<Refusal>,
-}
-
-/// One shard's part, encoded.
-pub struct ShardBatch {
-    pub shard: ShardId,
-    pub samples: u64,
-    pub payload: Bytes,
 }
 
 /// Hashes of series whose shard has no replica here, for a lookup at a node that has one.
@@ -321,61 +309,6 @@ impl Resolved {
     fn labels(&self, at: usize) -> &[u8] {
         let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
         &self.bytes[start..self.ends[at] as usize]
-    }
-}
-
-/// Collects one shard's batches.
-struct ShardEncoder {
-    shard: ShardId,
-    builder: BatchBuilder,
-    label_bytes: usize,
-    done: Vec<ShardBatch>,
-}
-
-impl ShardEncoder {
-    fn new(shard: ShardId, policy: ConflictPolicy) -> ShardEncoder {
-        ShardEncoder { shard, builder: BatchBuilder::new(policy), label_bytes: 0, done: Vec::new() }
-    }
-
-    fn push_known<'a>(&mut self, series: SeriesId, samples: impl Iterator<Item = (&'a i64, &'a f64)>) {
-        for (&t, &v) in samples {
-            self.builder.push(series, t, v);
-            if self.builder.len() >= BATCH_SAMPLES_MAX {
-                self.flush();
-            }
-        }
-    }
-
-    fn push_new<'a>(&mut self, labels: &[u8], samples: impl Iterator<Item = (&'a i64, &'a f64)>) {
-        let mut defined = None;
-        for (&t, &v) in samples {
-            let series = *defined.get_or_insert_with(|| {
-                self.label_bytes += labels.len();
-                self.builder.define(labels)
-            });
-            self.builder.push_defined(series, t, v);
-            if self.builder.len() >= BATCH_SAMPLES_MAX {
-                self.flush();
-                defined = None;
-            }
-        }
-        if self.label_bytes >= BATCH_LABEL_BYTES_MAX {
-            self.flush();
-        }
-    }
-
-    fn flush(&mut self) {
-        if self.builder.len() > 0 {
-            let payload = Bytes::from(self.builder.encode());
-            self.done.push(ShardBatch { shard: self.shard, samples: self.builder.len() as u64, payload });
-            self.builder.clear();
-            self.label_bytes = 0;
-        }
-    }
-
-    fn finish(mut self) -> Vec<ShardBatch> {
-        self.flush();
-        self.done
     }
 }
 

@@ -18,8 +18,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::columns::Columns;
 use super::decode_error::DecodeError;
-use super::router::{Bounds, Foreign, Refusal, RefusalCause, Routed, ShardBatch, Topology};
+use super::router::{Bounds, Foreign, Refusal, RefusalCause, Routed, Topology};
 use super::series_cache::SeriesCache;
+use super::shard_encoder::ShardBatch;
 use crate::clock;
 use crate::config::IngestSettings;
 use crate::peers::Peers;

@@ -1,0 +1,113 @@
+//! One shard's part of a request as one batch, or as several when it is large: a log entry should not be much larger than a
+//! megabyte, and a write must fit into the bytes that may be in flight.
+
+use bytes::Bytes;
+use storage::batch::{BatchBuilder, ConflictPolicy};
+use storage::labels::{SeriesId, ShardId};
+
+/// A larger part of a request becomes several batches, so that no log entry is much larger than a megabyte.
+const BATCH_SAMPLES_MAX: usize = 256 * 1024;
+
+/// The same for label sets of new series, in bytes.
+const BATCH_LABEL_BYTES_MAX: usize = 2 << 20;
+
+/// One shard's part, encoded.
+pub struct ShardBatch {
+    pub shard: ShardId,
+    pub samples: u64,
+    pub payload: Bytes,
+}
+
+/// Collects one shard's batches.
+pub struct ShardEncoder {
+    shard: ShardId,
+    builder: BatchBuilder,
+    label_bytes: usize,
+    done: Vec<ShardBatch>,
+}
+
+impl ShardEncoder {
+    pub fn new(shard: ShardId, policy: ConflictPolicy) -> ShardEncoder {
+        ShardEncoder { shard, builder: BatchBuilder::new(policy), label_bytes: 0, done: Vec::new() }
+    }
+
+    /// Samples of a series whose id is known.
+    pub fn push_known<'a>(&mut self, series: SeriesId, samples: impl Iterator<Item = (&'a i64, &'a f64)>) {
+        for (&t, &v) in samples {
+            self.builder.push(series, t, v);
+            if self.builder.len() >= BATCH_SAMPLES_MAX {
+                self.flush();
+            }
+        }
+    }
+
+    /// Samples of a series that the shard learns with this batch.
+    pub fn push_new<'a>(&mut self, labels: &[u8], samples: impl Iterator<Item = (&'a i64, &'a f64)>) {
+        let mut defined = None;
+        for (&t, &v) in samples {
+            let series = *defined.get_or_insert_with(|| {
+                self.label_bytes += labels.len();
+                self.builder.define(labels)
+            });
+            self.builder.push_defined(series, t, v);
+            if self.builder.len() >= BATCH_SAMPLES_MAX {
+                self.flush();
+                defined = None;
+            }
+        }
+        if self.label_bytes >= BATCH_LABEL_BYTES_MAX {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.builder.len() > 0 {
+            let payload = Bytes::from(self.builder.encode());
+            self.done.push(ShardBatch { shard: self.shard, samples: self.builder.len() as u64, payload });
+            self.builder.clear();
+            self.label_bytes = 0;
+        }
+    }
+
+    pub fn finish(mut self) -> Vec<ShardBatch> {
+        self.flush();
+        self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_label_bytes_make_several_batches_and_lose_nothing() {
+        let mut encoder = ShardEncoder::new(3, ConflictPolicy::Reject);
+        let value = "v".repeat(10_000);
+        for number in 0..1_000 {
+            let mut canonical = Vec::new();
+            let name = format!("metric_{number}");
+            storage::labels::canonicalize(&mut vec![("__name__", name.as_str()), ("long", value.as_str())], &mut canonical).expect("valid");
+            encoder.push_new(&canonical, [(&1_000, &1.0), (&2_000, &2.0)].into_iter());
+        }
+        let batches = encoder.finish();
+        assert_eq!(batches.iter().map(|batch| batch.samples).sum::<u64>(), 2_000);
+        assert!((4..=6).contains(&batches.len()), "{} batches", batches.len());
+        assert!(batches.iter().all(|batch| batch.shard == 3 && batch.payload.len() < 2 * BATCH_LABEL_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_long_series_is_defined_again_in_its_next_batch() {
+        let samples = BATCH_SAMPLES_MAX + 1;
+        let timestamps: Vec<i64> = (0..samples as i64).collect();
+        let mut canonical = Vec::new();
+        storage::labels::canonicalize(&mut vec![("__name__", "long")], &mut canonical).expect("valid");
+        let mut encoder = ShardEncoder::new(0, ConflictPolicy::Reject);
+        encoder.push_new(&canonical, timestamps.iter().zip(std::iter::repeat(&1.0)));
+        let batches = encoder.finish();
+        let definitions = |batch: &ShardBatch| storage::batch::BatchReader::parse(&batch.payload).expect("good").definitions().len();
+        assert_eq!(
+            batches.iter().map(|batch| (batch.samples, definitions(batch))).collect::<Vec<_>>(),
+            [(BATCH_SAMPLES_MAX as u64, 1), (1, 1)]
+        );
+    }
+}
