@@ -74,6 +74,11 @@ impl Core {
         Arc::clone(&self.meta.borrow())
     }
 
+    /// A leader that shows nothing for this long is no leader any more.
+    pub fn leader_patience(&self) -> Duration {
+        2 * self.common.settings.election_timeout_max
+    }
+
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
@@ -219,7 +224,7 @@ impl Core {
     fn too_late(&self, group: GroupId) -> WriteError {
         let what = name_of(group);
         let known = shard_of(group).is_none_or(|shard| shard < self.shard_map.borrow().shard_count());
-        match self.group(group).map(|local| local.view().leader) {
+        match self.group(group).map(|local| local.leader_within(self.leader_patience())) {
             _ if !known => WriteError::Unknown { what },
             Some(None) => WriteError::NoQuorum { what },
             Some(Some(_)) | None => WriteError::Timeout { what },

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
-use openraft::{ServerState, SnapshotPolicy};
+use openraft::{Instant as _, ServerState, SnapshotPolicy};
+use parking_lot::Mutex;
 use storage::Engine;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -75,6 +76,8 @@ pub struct Group {
     node: NodeId,
     recovered: Arc<AtomicBool>,
     image_lock: ImageLock,
+    /// When a leader last sent something.
+    heard: Mutex<Instant>,
     applied: watch::Receiver<Option<u64>>,
     view: watch::Receiver<(View, Instant)>,
 }
@@ -100,12 +103,34 @@ impl Group {
             .map_err(|error| NodeError::Group { group: id, reason: error.to_string() })?;
         let recovered = watch_recovery(raft.clone(), opened_at);
         let view = watch_view(id, raft.clone(), common.stopped.clone());
-        Ok(Arc::new(Self { id, incarnation, raft, log, durable, node: common.node, recovered, image_lock, applied, view }))
+        Ok(Arc::new(Self { id, incarnation, raft, log, durable, node: common.node, recovered, image_lock, heard: Mutex::new(Instant::now()), applied, view }))
     }
 
     /// Who leads now, as far as this replica knows.
     pub fn view(&self) -> View {
         self.view.borrow().0
+    }
+
+    /// To be called when another node's request as the group's leader arrives.
+    pub fn hear(&self) {
+        *self.heard.lock() = Instant::now();
+    }
+
+    /// The leader, if it showed within this time that it leads: as the leader, that a majority answers it; else, that it
+    /// sends. (A replica that is cut off keeps the last leader it knew in [`Self::view`], because pre-vote keeps it from
+    /// starting an election that it cannot win.)
+    pub fn leader_within(&self, patience: Duration) -> Option<NodeId> {
+        let leader = self.view().leader?;
+        let shown = match leader == self.node {
+            false => self.heard.lock().elapsed() <= patience,
+            true => {
+                let metrics = self.raft.metrics();
+                let metrics = metrics.borrow_watched();
+                let alone = metrics.membership_config.voter_ids().count() == 1;
+                alone || metrics.last_quorum_acked.as_ref().is_some_and(|acked| acked.elapsed() <= patience)
+            }
+        };
+        shown.then_some(leader)
     }
 
     /// How long the present leader has led without a break.

@@ -1,6 +1,7 @@
 //! Changing a group's members, on the node that leads it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use openraft::ChangeMembers;
 use proto::raft as wire;
@@ -18,7 +19,7 @@ pub async fn change(core: &Core, request: wire::ChangeGroupRequest) -> wire::Cha
         return refusal(None, format!("this node does not hold group {}", request.group));
     };
     let leader = group.view().leader;
-    match carry_out(&group, request).await {
+    match carry_out(&group, request, core.leader_patience()).await {
         Ok(()) => wire::ChangeGroupAnswer { done: true, leader, problem: String::new() },
         Err(problem) => refusal(leader, problem),
     }
@@ -28,7 +29,11 @@ fn refusal(leader: Option<NodeId>, problem: String) -> wire::ChangeGroupAnswer {
     wire::ChangeGroupAnswer { done: false, leader, problem }
 }
 
-async fn carry_out(group: &Group, request: wire::ChangeGroupRequest) -> Result<(), String> {
+async fn carry_out(
+    group: &Group,
+    request: wire::ChangeGroupRequest,
+    leader_patience: Duration,
+) -> Result<(), String> {
     let raft = &group.raft;
     let nodes: BTreeSet<NodeId> = request.nodes.iter().copied().collect();
     match request.change() {
@@ -39,7 +44,7 @@ async fn carry_out(group: &Group, request: wire::ChangeGroupRequest) -> Result<(
             raft.change_membership(ChangeMembers::RemoveNodes(nodes), false).await.map(drop).map_err(text)
         }
         Change::TransferLeader => {
-            check_heir(&status::group_status(group), request.node_id)?;
+            check_heir(&status::group_status(group, leader_patience), request.node_id)?;
             raft.trigger().transfer_leader(request.node_id).await.map_err(text)
         }
     }

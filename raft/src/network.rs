@@ -9,7 +9,6 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -26,6 +25,9 @@ use openraft::raft::{
 };
 use proto::raft as wire;
 use proto::raft::raft_peer_client::RaftPeerClient;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use crate::convert::{self, Refusal, VoteKind};
@@ -34,6 +36,9 @@ use crate::settings::Settings;
 use crate::snapshot::{Snapshot, SnapshotData};
 use crate::transfer;
 use crate::types::{GroupId, NodeId, TypeConfig, Vote};
+
+/// Requests of a stream that wait for the connection.
+const REQUESTS_AHEAD: usize = 4;
 
 type CallError = RPCError<TypeConfig>;
 type AppendResult = Result<StreamAppendResult<TypeConfig>, CallError>;
@@ -134,53 +139,103 @@ impl Network {
     }
 
     /// Opens the append stream.
-    async fn open_stream<S>(&self, input: S) -> Result<AppendStream, CallError>
+    async fn open_stream<S>(&self, input: S) -> Result<AppendStream<S>, CallError>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         let mut client = self.connect(Lane::Replication)?;
-        let sent = Arc::new(AtomicU64::new(0));
-        let (group, counter) = (self.group, Arc::clone(&sent));
-        let requests = input.map(move |request| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            convert::append_to_proto(group, request)
-        });
+        let (requests, outgoing) = mpsc::channel(REQUESTS_AHEAD);
         let limit = self.settings.stream_idle_timeout;
-        let answers = self.within(limit, RPCTypes::AppendEntries, client.append(requests)).await?;
-        Ok(AppendStream { answers, sent, received: 0, idle_timeout: limit, ended: false })
+        let answers = self.within(limit, RPCTypes::AppendEntries, client.append(ReceiverStream::new(outgoing))).await?;
+        Ok(AppendStream {
+            group: self.group,
+            input,
+            requests: Some(requests),
+            answers,
+            unanswered: 0,
+            waiting_since: Instant::now(),
+            idle_timeout: limit,
+            ended: false,
+        })
     }
 }
 
-/// The answers of an open append stream, with the watch over it.
-struct AppendStream {
+/// An open append stream: requests go out while answers are awaited.
+///
+/// The input is driven here and not by the connection: Raft's own state is locked while the input waits for entries, so
+/// it must be gone as soon as Raft drops this stream, even if the connection hangs.
+struct AppendStream<S> {
+    group: GroupId,
+    input: S,
+    /// None when the input has ended.
+    requests: Option<mpsc::Sender<wire::AppendRequest>>,
     answers: tonic::Streaming<wire::AppendAnswer>,
-    sent: Arc<AtomicU64>,
-    received: u64,
+    unanswered: usize,
+    /// Since when the oldest unanswered request is the oldest.
+    waiting_since: Instant,
     idle_timeout: Duration,
     ended: bool,
 }
 
-impl AppendStream {
+impl<S> AppendStream<S>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+{
     /// The next answer; an error ends the stream.
     async fn next(&mut self) -> Option<AppendResult> {
-        if self.ended {
-            return None;
+        while !self.ended {
+            let patience = self.waiting_since + self.idle_timeout;
+            tokio::select! {
+                answer = self.answers.message() => return self.take(answer),
+                sent = send_next(self.group, &mut self.input, self.requests.as_ref()), if self.requests.is_some() => {
+                    match sent {
+                        Some(()) => self.count_request(),
+                        None => self.requests = None,
+                    }
+                }
+                () = tokio::time::sleep_until(patience), if self.unanswered > 0 => {
+                    self.ended = true;
+                    let reason = "append stream without answers";
+                    return Some(Err(RPCError::Unreachable(Unreachable::from_string(reason))));
+                }
+            }
         }
-        loop {
-            let sent_before = self.sent.load(Ordering::Relaxed);
-            let answer = match tokio::time::timeout(self.idle_timeout, self.answers.message()).await {
-                Ok(Ok(Some(answer))) => convert::append_answer_from_proto(answer).map_err(refusal),
-                Ok(Ok(None)) => return None,
-                Ok(Err(status)) => Err(call_error(status)),
-                // Nothing was asked that is not answered: the log is idle.
-                Err(_) if sent_before <= self.received => continue,
-                Err(_) => Err(RPCError::Unreachable(Unreachable::from_string("append stream without answers"))),
-            };
-            self.received += 1;
-            self.ended = !matches!(answer, Ok(Ok(_)));
-            return Some(answer);
-        }
+        None
     }
+
+    fn count_request(&mut self) {
+        if self.unanswered == 0 {
+            self.waiting_since = Instant::now();
+        }
+        self.unanswered += 1;
+    }
+
+    fn take(&mut self, answer: Result<Option<wire::AppendAnswer>, Status>) -> Option<AppendResult> {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.waiting_since = Instant::now();
+        let answer = match answer {
+            Ok(Some(answer)) => convert::append_answer_from_proto(answer).map_err(refusal),
+            Ok(None) => {
+                self.ended = true;
+                return None;
+            }
+            Err(status) => Err(call_error(status)),
+        };
+        self.ended = !matches!(answer, Ok(Ok(_)));
+        Some(answer)
+    }
+}
+
+/// Sends the next request once there is room; none when there will be no more. Nothing is lost when it is dropped.
+async fn send_next(
+    group: GroupId,
+    input: &mut (impl Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin),
+    requests: Option<&mpsc::Sender<wire::AppendRequest>>,
+) -> Option<()> {
+    let room = requests?.reserve().await.ok()?;
+    let request = input.next().await?;
+    room.send(convert::append_to_proto(group, request));
+    Some(())
 }
 
 impl NetStreamAppend<TypeConfig> for Network {

@@ -259,6 +259,12 @@ impl Node {
         self.core.group(META_GROUP).is_some_and(|meta| meta.leads())
     }
 
+    /// Whether the local replica of a shard knows a leader that showed a moment ago that it leads. Without one, what the
+    /// replica holds may be old.
+    pub fn has_leader(&self, shard: ShardId) -> bool {
+        self.core.group(group_of(shard)).is_some_and(|group| group.leader_within(self.core.leader_patience()).is_some())
+    }
+
     /// Whether this node leads a shard.
     pub fn leads(&self, shard: ShardId) -> bool {
         self.core.group(group_of(shard)).is_some_and(|group| group.leads())
@@ -303,7 +309,7 @@ impl Node {
 
     async fn hand_over(&self) {
         let led: Vec<_> = self.core.groups().into_iter().filter(|group| group.leads()).collect();
-        let transfers = led.iter().filter_map(|group| Some((group, heir(&status::group_status(group), self.id())?)));
+        let transfers = led.iter().filter_map(|group| Some((group, heir(&status::group_status(group, self.core.leader_patience()), self.id())?)));
         let waits = transfers.map(|(group, heir)| async move {
             if group.raft.trigger().transfer_leader(heir).await.is_ok() {
                 let mut view = group.watch_view();

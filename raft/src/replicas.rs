@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::core::Core;
 use crate::error::NodeError;
 use crate::founding::initialize;
-use crate::group::{StopReason, Stopped};
+use crate::group::{Group, StopReason, Stopped};
 use crate::identity;
 use crate::meta::{MetaCommand, MetaState, Placement};
 use crate::types::{GroupId, META_GROUP, NodeId, shard_of};
@@ -92,16 +92,15 @@ impl Keeper {
     /// Ready needs a leader for every group. A ready node stays so through an election: another node would be no better.
     fn judge_readiness(&self, wanted: &BTreeMap<GroupId, u64>) {
         let was_ready = self.core.is_ready();
-        let ready = wanted.keys().all(|&group| self.is_served(group) || was_ready && self.is_electing(group));
+        let patience = match was_ready {
+            true => ELECTION_PATIENCE,
+            false => self.core.leader_patience(),
+        };
+        let ready = wanted.keys().all(|&group| self.is_served(group, patience));
         if ready != was_ready && !self.core.closing.is_cancelled() {
             self.core.ready.store(ready, Ordering::Release);
             tracing::info!(node = self.core.local(), groups = wanted.len(), ready, "readiness changed");
         }
-    }
-
-    /// The group lost its leader a moment ago.
-    fn is_electing(&self, group: GroupId) -> bool {
-        self.core.group(group).is_some_and(|group| group.leader_age() < ELECTION_PATIENCE)
     }
 
     async fn learn_addresses(&self, state: &MetaState) {
@@ -136,12 +135,13 @@ impl Keeper {
 
     /// The local state is not older than what this node acted upon before it restarted.
     fn meta_is_current(&self) -> bool {
-        self.is_served(META_GROUP)
+        self.is_served(META_GROUP, self.core.leader_patience())
     }
 
     /// The group has a leader, and this replica has applied all that its log held when it was opened.
-    fn is_served(&self, group: GroupId) -> bool {
-        self.core.group(group).is_some_and(|group| group.view().leader.is_some() && group.is_recovered())
+    fn is_served(&self, group: GroupId, leader_patience: Duration) -> bool {
+        let served = |group: Arc<Group>| group.is_recovered() && group.leader_within(leader_patience).is_some();
+        self.core.group(group).is_some_and(served)
     }
 
     async fn close_unwanted(&self, wanted: &BTreeMap<GroupId, u64>) -> Result<(), NodeError> {

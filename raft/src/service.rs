@@ -89,8 +89,9 @@ impl RaftPeer for PeerService {
             let mut requests = requests;
             let Some(first) = requests.next().await else { return };
             let first = first?;
-            let raft = group(&core, first.group)?.raft.clone();
-            let (requests, refused) = checked(first, requests);
+            let group = group(&core, first.group)?;
+            let raft = group.raft.clone();
+            let (requests, refused) = checked(group, first, requests);
             let mut answers = Box::pin(raft.stream_append(requests));
             while let Some(answer) = answers.next().await {
                 yield convert::append_answer_to_proto(answer.map_err(stopped)?);
@@ -104,10 +105,11 @@ impl RaftPeer for PeerService {
 
     async fn heartbeat(&self, request: Request<wire::AppendRequest>) -> Answer<wire::AppendAnswer> {
         let request = request.into_inner();
-        let raft = group(&self.core, request.group)?.raft.clone();
+        let group = group(&self.core, request.group)?;
         let request = convert::append_from_proto(request).map_err(invalid)?;
+        group.hear();
         let (previous, last) = (request.prev_log_id, request.prev_log_id);
-        let answer = raft.append_entries(request).await.map_err(stopped)?;
+        let answer = group.raft.append_entries(request).await.map_err(stopped)?;
         Ok(Response::new(convert::append_answer_to_proto(answer.into_stream_result(previous, last))))
     }
 
@@ -192,15 +194,16 @@ type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
 /// The requests of a stream for one group as Raft wants them; the stream ends at the first that is none, and the reason is
 /// told.
 fn checked(
+    group: Arc<Group>,
     first: wire::AppendRequest,
     rest: Streaming<wire::AppendRequest>,
 ) -> (impl Stream<Item = AppendRequest> + Send + 'static, tokio::sync::oneshot::Receiver<String>) {
     let (refuse, refused) = tokio::sync::oneshot::channel();
-    let group = first.group;
     let requests = async_stream::stream! {
         let mut requests = Box::pin(futures::stream::iter([Ok(first)]).chain(rest));
         while let Some(Ok(request)) = requests.next().await {
-            let request = match request.group == group {
+            group.hear();
+            let request = match request.group == group.id {
                 true => convert::append_from_proto(request),
                 false => Err("another group on the same stream".to_owned()),
             };

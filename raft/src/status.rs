@@ -1,5 +1,7 @@
 //! What a node says about itself: for operators, for its own metrics, and for the leader of the meta group.
 
+use std::time::Duration;
+
 use openraft::ServerState;
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 use proto::raft as wire;
@@ -20,13 +22,13 @@ pub fn node_status(core: &Core) -> wire::NodeStatus {
         node_id: core.local(),
         cluster_id: state.cluster_id.clone(),
         ready: core.is_ready(),
-        groups: core.groups().iter().map(|group| group_status(group)).collect(),
+        groups: core.groups().iter().map(|group| group_status(group, core.leader_patience())).collect(),
         members: members.collect(),
     }
 }
 
-/// One group.
-pub fn group_status(group: &Group) -> wire::GroupStatus {
+/// One group. Its leader is named only if it showed within `leader_patience` that it leads.
+pub fn group_status(group: &Group, leader_patience: Duration) -> wire::GroupStatus {
     // Cloned at once: Raft cannot go on while the value is borrowed.
     let metrics = group.raft.metrics().borrow_watched().clone();
     let last_index = metrics.last_log_index.unwrap_or(0);
@@ -39,7 +41,7 @@ pub fn group_status(group: &Group) -> wire::GroupStatus {
     let joint = membership.get_joint_config().len() > 1;
     wire::GroupStatus {
         group: group.id,
-        leader: metrics.current_leader,
+        leader: group.leader_within(leader_patience),
         term: metrics.current_term,
         role: role_name(metrics.state).to_owned(),
         last_index,
