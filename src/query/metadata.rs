@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::{Stream, TryStreamExt};
 use promql::labels::Labels;
 use promql::matcher::Matcher;
 use promql::source::SourceError;
 use proto::query as wire;
 use storage::Shard;
+use tonic::Status;
 
 use super::convert::{labels_from_canonical, labels_from_disk, matchers_to_disk, matchers_to_wire};
 use super::failure::QueryFailure;
@@ -111,23 +113,28 @@ async fn remote_series(
     let mut failure = no_replica(shard);
     for mut client in source.peers.holders(shard) {
         let request = wire::SeriesRequest { selection: Some(selection.clone()), limit: limit as u64 };
-        let mut stream = match client.series(request).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) => {
-                failure = source_error(shard, &status);
-                continue;
-            }
+        let answer = match client.series(request).await {
+            Ok(answer) => collect_series(answer.into_inner()).await,
+            Err(status) => Err(status),
         };
-        let mut series = Vec::new();
-        while let Some(frame) = stream.message().await.map_err(|status| source_error(shard, &status))? {
-            series.extend(frame.labels.iter().map(|canonical| labels_from_canonical(canonical)));
-            if frame.is_last {
-                return Ok(series);
-            }
+        match answer {
+            Ok(series) => return Ok(series),
+            Err(status) => failure = source_error(shard, &status),
         }
-        failure = cut_short(shard);
     }
     Err(failure)
+}
+
+/// The whole answer of one peer; one without its last frame is no answer.
+async fn collect_series(mut frames: impl Stream<Item = Result<wire::SeriesFrame, Status>> + Unpin) -> Result<Vec<Labels>, Status> {
+    let mut series = Vec::new();
+    while let Some(frame) = frames.try_next().await? {
+        series.extend(frame.labels.iter().map(|canonical| labels_from_canonical(canonical)));
+        if frame.is_last {
+            return Ok(series);
+        }
+    }
+    Err(cut_short())
 }
 
 fn labels_of_shard(
@@ -184,4 +191,24 @@ async fn remote_labels(
 
 fn no_replica(shard: u32) -> SourceError {
     SourceError::Unavailable(format!("no other node that holds shard {shard} can be reached"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(last: bool) -> impl Stream<Item = Result<wire::SeriesFrame, Status>> + Unpin {
+        let mut canonical = Vec::new();
+        storage::labels::canonicalize(&mut vec![("__name__", "up")], &mut canonical).expect("valid");
+        let frame = wire::SeriesFrame { labels: vec![canonical.into()], is_last: false };
+        let end = wire::SeriesFrame { labels: Vec::new(), is_last: true };
+        futures::stream::iter([frame].into_iter().chain(last.then_some(end)).map(Ok))
+    }
+
+    #[tokio::test]
+    async fn a_peers_answer_that_breaks_off_is_no_answer() {
+        assert_eq!(collect_series(frames(true)).await.expect("whole"), [Labels::from_pairs([("__name__", "up")])]);
+        let status = collect_series(frames(false)).await.expect_err("cut short");
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+    }
 }

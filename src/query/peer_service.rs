@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use super::convert::{canonical_from_disk, matchers_from_wire};
 use super::local::LocalCursor;
 use super::metadata::{LabelQuestion, labels_of_replica};
-use super::replicas::fresh_replica;
+use super::replicas::{fresh_replica, full_replica};
 use crate::self_metrics::SelfMetrics;
 
 /// A frame is sent when it holds this much.
@@ -67,7 +67,7 @@ impl PeerService {
                 let confirmed = deadline.min(Instant::now() + BARRIER_TIMEOUT);
                 fresh_replica(node, selection.shard, confirmed).await.map_err(|error| barrier_status(&error))?
             }
-            wire::Consistency::Eventual => node.replica(selection.shard).filter(|_| node.shard_map().holds(node.id(), selection.shard)),
+            wire::Consistency::Eventual => full_replica(node, selection.shard),
         };
         let replica = replica.ok_or_else(|| no_replica(selection.shard))?;
         let matchers = matchers_from_wire(&selection.matchers).map_err(status)?;

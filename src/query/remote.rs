@@ -18,8 +18,6 @@ use crate::peers::Peers;
 /// Frames of about 256 KiB each that wait for the engine.
 const FRAMES_WAITING: usize = 4;
 
-const CUT_SHORT: &str = "the peer's answer ended early";
-
 type Frame = Result<wire::SamplesFrame, Status>;
 
 /// Reads the answer of one peer.
@@ -28,15 +26,21 @@ pub struct RemoteCursor {
     base_ms: i64,
     frames: mpsc::Receiver<Frame>,
     series: std::vec::IntoIter<wire::SeriesSamples>,
+    /// The last frame has come. A stream also ends when its sender dies, and then what came is not all.
+    is_complete: bool,
 }
 
 impl RemoteCursor {
     /// Asks in the background; the first `next` waits for the first frame.
     pub fn open(peers: &Peers, runtime: &Handle, selection: wire::Selection) -> RemoteCursor {
         let (sender, frames) = mpsc::channel(FRAMES_WAITING);
-        let cursor = RemoteCursor { shard: selection.shard, base_ms: selection.start_ms, frames, series: Vec::new().into_iter() };
+        let cursor = RemoteCursor::over(selection.shard, selection.start_ms, frames);
         runtime.spawn(pump(peers.clone(), selection, sender));
         cursor
+    }
+
+    fn over(shard: ShardId, base_ms: i64, frames: mpsc::Receiver<Frame>) -> RemoteCursor {
+        RemoteCursor { shard, base_ms, frames, series: Vec::new().into_iter(), is_complete: false }
     }
 
     fn decode(&self, series: &wire::SeriesSamples, buffer: &mut SeriesBuffer) -> Result<(), SourceError> {
@@ -58,10 +62,16 @@ impl SeriesCursor for RemoteCursor {
                 self.decode(&series, buffer)?;
                 return Ok(true);
             }
+            if self.is_complete {
+                return Ok(false);
+            }
             match self.frames.blocking_recv() {
-                Some(Ok(frame)) => self.series = frame.series.into_iter(),
+                Some(Ok(frame)) => {
+                    self.is_complete = frame.is_last;
+                    self.series = frame.series.into_iter();
+                }
                 Some(Err(status)) => return Err(source_error(self.shard, &status)),
-                None => return Ok(false),
+                None => return Err(source_error(self.shard, &cut_short())),
             }
         }
     }
@@ -80,30 +90,24 @@ async fn pump(peers: Peers, selection: wire::Selection, sender: mpsc::Sender<Fra
     let _ = sender.send(Err(failure)).await;
 }
 
-/// Ends early when the engine has gone. An answer is whole only with its last frame: a stream whose sender has died ends
-/// without an error too.
+/// Ends early when the engine has gone. Whether all has come is seen by the reader of the frames.
 async fn pass_on(mut stream: tonic::Streaming<wire::SamplesFrame>, sender: &mpsc::Sender<Frame>) {
-    loop {
-        let frame = match stream.message().await {
-            Ok(Some(frame)) => Ok(frame),
-            Ok(None) => Err(Status::unavailable(CUT_SHORT)),
-            Err(status) => Err(status),
-        };
-        let is_end = frame.as_ref().map_or(true, |frame| frame.is_last);
-        if sender.send(frame).await.is_err() || is_end {
+    while let Some(frame) = stream.message().await.transpose() {
+        let is_last = frame.is_err();
+        if sender.send(frame).await.is_err() || is_last {
             return;
         }
     }
 }
 
-/// What a stream without a last frame means.
-pub fn cut_short(shard: ShardId) -> SourceError {
-    source_error(shard, &Status::unavailable(CUT_SHORT))
-}
-
 /// Milliseconds from now to the deadline, as the wire carries it.
 pub fn deadline_ms(deadline: Instant) -> u32 {
     u32::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u32::MAX)
+}
+
+/// What is said of a stream that ended without its last frame.
+pub fn cut_short() -> Status {
+    Status::unavailable("the peer's answer was cut short; try again")
 }
 
 pub fn source_error(shard: ShardId, status: &Status) -> SourceError {
@@ -113,5 +117,37 @@ pub fn source_error(shard: ShardId, status: &Status) -> SourceError {
         Code::DeadlineExceeded => SourceError::Timeout(text),
         Code::Cancelled => SourceError::Canceled(text),
         _ => SourceError::Failed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(frames: Vec<wire::SamplesFrame>) -> Result<usize, SourceError> {
+        let (sender, receiver) = mpsc::channel(FRAMES_WAITING);
+        for frame in frames {
+            sender.try_send(Ok(frame)).expect("room");
+        }
+        drop(sender);
+        let mut cursor = RemoteCursor::over(0, 0, receiver);
+        let mut buffer = SeriesBuffer::default();
+        let mut count = 0;
+        while cursor.next(&mut buffer)? {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn frame(series: usize, is_last: bool) -> wire::SamplesFrame {
+        wire::SamplesFrame { series: vec![wire::SeriesSamples::default(); series], is_last }
+    }
+
+    #[test]
+    fn an_answer_is_whole_only_with_its_last_frame() {
+        assert_eq!(answer(vec![frame(2, false), frame(1, true)]), Ok(3));
+        assert_eq!(answer(vec![frame(0, true)]), Ok(0));
+        assert!(matches!(answer(vec![frame(2, false)]), Err(SourceError::Unavailable(_))));
+        assert!(matches!(answer(Vec::new()), Err(SourceError::Unavailable(_))), "not even one frame");
     }
 }

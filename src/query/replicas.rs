@@ -27,15 +27,13 @@ impl Replicas {
         timeout: Duration,
         metrics: &SelfMetrics,
     ) -> Result<(Replicas, Vec<String>), QueryFailure> {
-        let map = node.shard_map();
-        let shards = map.shard_count();
+        let shards = node.shard_map().shard_count();
         if shards == 0 {
             return Err(QueryFailure::Unavailable("the cluster is still forming; try again".to_string()));
         }
         if consistency == Consistency::Eventual {
-            // A replica that the map does not name yet may have been opened a moment ago.
-            let local = (0..shards).map(|shard| node.replica(shard).filter(|_| map.holds(node.id(), shard)));
-            return Ok((Replicas { local: local.collect() }, stale_warnings(node)));
+            let local = (0..shards).map(|shard| full_replica(node, shard)).collect();
+            return Ok((Replicas { local }, stale_warnings(node)));
         }
         let start = Instant::now();
         let fresh = join_all((0..shards).map(|shard| fresh_replica(node, shard, start + timeout))).await;
@@ -58,14 +56,21 @@ impl Replicas {
     }
 }
 
-/// The local replica after a read barrier; `None` when there is none, or another one than before the barrier.
+/// The local replica after a read barrier; `None` when there is none, or another one than before the barrier, whatever that
+/// one's barrier answered.
 pub async fn fresh_replica(node: &Node, shard: ShardId, deadline: Instant) -> Result<Option<Arc<Shard>>, ReadError> {
-    let Some(before) = node.replica(shard) else { return Ok(None) };
-    match node.barrier(shard, deadline.into()).await {
-        Ok(()) => Ok(node.replica(shard).filter(|after| Arc::ptr_eq(&before, after))),
-        Err(ReadError::NoReplica { .. }) => Ok(None),
-        Err(error) => Err(error),
+    let Some(before) = full_replica(node, shard) else { return Ok(None) };
+    let confirmed = node.barrier(shard, deadline.into()).await;
+    match node.replica(shard).is_some_and(|after| Arc::ptr_eq(&before, &after)) {
+        true => confirmed.map(|()| Some(before)),
+        false => Ok(None),
     }
+}
+
+/// The local replica, unless it is a newcomer that is still being filled, which the shard map does not name: peers answer
+/// sooner than it will.
+pub fn full_replica(node: &Node, shard: ShardId) -> Option<Arc<Shard>> {
+    node.replica(shard).filter(|_| node.shard_map().holds(node.id(), shard))
 }
 
 /// A leader of several replicas hears from a majority several times in this time; one that does not is cut off. Longer than
