@@ -35,8 +35,6 @@ use crate::version;
 
 /// Handing leaders over and closing groups may take this long.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
-/// Says that this folder belongs to a member, and which; for people, and for the next start of a node that joined.
-const MEMBER_FILE: &str = "member";
 /// Between two questions for the members of the cluster to be joined.
 const JOIN_INTERVAL: Duration = Duration::from_secs(1);
 /// A node that has joined before does not need the address it joined through, so it does not wait longer for it.
@@ -95,17 +93,16 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
 
 /// Opens the disk and joins the cluster.
 async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime::Handle) -> anyhow::Result<Arc<App>> {
-    let member_file = settings.data_dir.join(MEMBER_FILE);
-    let is_member = member_file.exists();
     let (engine, log_db) = tokio::task::spawn_blocking({
         let settings = settings.clone();
         move || open_disk(&settings)
     })
     .await??;
+    let joined_as = raft::node_id(&log_db).context("read this node's identity")?;
     let metrics = Arc::new(SelfMetrics::default());
     let peer_service = PeerService::new(Arc::clone(&metrics));
     let config = NodeConfig {
-        membership: membership(&settings, is_member).await,
+        membership: membership(&settings, joined_as).await,
         listen: settings.grpc,
         grpc_address: settings.advertise_grpc.clone(),
         http_address: settings.advertise_http.clone(),
@@ -113,7 +110,6 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     };
     let routes = tonic::service::Routes::new(peer_service.clone().into_server());
     let node = raft_runtime.spawn(Node::start(config, Arc::clone(&engine), log_db, routes)).await??;
-    std::fs::write(&member_file, format!("{}\n", node.id())).with_context(|| format!("write {}", member_file.display()))?;
     peer_service.attach(Arc::clone(&node));
     let peers = Peers::new(Arc::clone(&node));
     let retention = settings.storage.retention;
@@ -149,7 +145,8 @@ fn open_failed(folder: &Path, part: &str) -> String {
     format!("open {}/{part}; is another tern running on this folder?", folder.display())
 }
 
-async fn membership(settings: &Settings, is_member: bool) -> Membership {
+/// How this node gets, or got, its id. `joined_as` is the one it has.
+async fn membership(settings: &Settings, joined_as: Option<u64>) -> Membership {
     let Some(address) = &settings.join else {
         let peers: BTreeMap<u64, String> = settings.peers.iter().map(|peer| (peer.id, peer.grpc.clone())).collect();
         return Membership::Founder { id: settings.node_id.max(1), peers };
@@ -161,7 +158,7 @@ async fn membership(settings: &Settings, is_member: bool) -> Membership {
             Err(error) => tracing::warn!(%error, "ask for the members of the cluster to join"),
         }
         attempts += 1;
-        if is_member && attempts >= REJOIN_ATTEMPTS {
+        if joined_as.is_some() && attempts >= REJOIN_ATTEMPTS {
             return Membership::Join { addresses: Vec::new() };
         }
         tokio::time::sleep(JOIN_INTERVAL).await;
@@ -206,5 +203,29 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Manual;
+
+    /// To join through an address at which nobody listens.
+    async fn joining() -> Settings {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let mut layers = Layers::defaults(Manual::read());
+        layers.lay_flag("join", address.to_string()).expect("known");
+        Settings::read(&layers).expect("valid")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_node_that_has_its_id_starts_without_the_cluster_it_joined() {
+        let settings = joining().await;
+        let found = membership(&settings, Some(4)).await;
+        assert!(matches!(found, Membership::Join { addresses } if addresses.is_empty()));
+        let patience = JOIN_INTERVAL * (REJOIN_ATTEMPTS as u32 + 20);
+        assert!(tokio::time::timeout(patience, membership(&settings, None)).await.is_err(), "goes on asking");
     }
 }

@@ -41,6 +41,11 @@ pub fn load(db: &LogDb) -> io::Result<Option<wire::Identity>> {
     read(db, KEY_IDENTITY)
 }
 
+/// The node id this directory has been given; none while it has never joined a cluster.
+pub fn node_id(db: &LogDb) -> io::Result<Option<NodeId>> {
+    Ok(load(db)?.map(|identity| identity.node_id).filter(|&node_id| node_id != 0))
+}
+
 /// Writes the identity; durable on return.
 pub async fn save(writer: &LogWriter, identity: &wire::Identity) -> io::Result<()> {
     write(writer, KEY_IDENTITY, identity).await
@@ -78,4 +83,28 @@ fn read<M: Message + Default>(db: &LogDb, key: &str) -> io::Result<Option<M>> {
 
 async fn write(writer: &LogWriter, key: &'static str, message: &impl Message) -> io::Result<()> {
     writer.put_meta(NODE_FACTS, key, Bytes::from(message.encode_to_vec())).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use storage::LogOptions;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_directory_has_a_node_id_only_when_it_was_given_one() {
+        let folder = tempfile::tempdir().expect("folder");
+        let db = Arc::new(LogDb::open(folder.path(), LogOptions::default()).expect("log"));
+        let writer = LogWriter::start(Arc::clone(&db), 1 << 20, Arc::new(|reason| panic!("{reason}"))).expect("writer");
+        assert_eq!(node_id(&db).expect("readable"), None);
+        // Asked to join; the answer never came.
+        let mut identity = wire::Identity { directory_id: 7, ..wire::Identity::default() };
+        save(&writer, &identity).await.expect("saved");
+        assert_eq!(node_id(&db).expect("readable"), None);
+        identity.node_id = 4;
+        save(&writer, &identity).await.expect("saved");
+        assert_eq!(node_id(&db).expect("readable"), Some(4));
+    }
 }

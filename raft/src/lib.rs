@@ -46,6 +46,7 @@ mod node;
 mod suite;
 
 pub use error::{NodeError, ReadError, WriteError};
+pub use identity::node_id;
 pub use meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};
 pub use node::{Membership, Node, NodeConfig};
 pub use peers::PeerChannel;
