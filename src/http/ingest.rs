@@ -49,13 +49,14 @@ async fn write(app: &App, headers: &HeaderMap, body: Body, decode: Decode, hint:
         .map_err(|error| NativeFailure::new(error.status(), error.to_string(), hint))?;
     let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("").to_string();
     let decompressed_max = settings.decompressed_bytes;
+    let claimed_bytes = compression::claimed_bytes(&encoding, &body);
     let now_ms = clock::now_ms();
     let parse = move |body: Bytes, columns: &mut Columns| {
         let body = compression::decompress(&encoding, body, decompressed_max)?;
         decode(&body, now_ms, columns)?;
         Ok(body)
     };
-    match app.writer.write(body, RULES, parse).await {
+    match app.writer.write(body, claimed_bytes, RULES, parse).await {
         Ok(_) => Ok(StatusCode::NO_CONTENT),
         Err(failure) => Err(answer(failure, hint)),
     }

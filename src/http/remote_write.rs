@@ -95,12 +95,13 @@ async fn write_as(app: &App, version: Version, headers: &HeaderMap, body: Body) 
         .await
         .map_err(|error| (error.status(), error.to_string()).into_response())?;
     let decompressed_max = settings.decompressed_bytes;
+    let claimed_bytes = compression::claimed_bytes(encoding, &body);
     let parse = move |body: Bytes, columns: &mut Columns| {
         let body = compression::decompress(encoding, body, decompressed_max)?;
         version.decode(&body, columns)?;
         Ok(body)
     };
-    app.writer.write(body, version.rules(), parse).await.map_err(failure)
+    app.writer.write(body, claimed_bytes, version.rules(), parse).await.map_err(failure)
 }
 
 /// Snappy unless named otherwise: the protocol knows nothing else, zstd is what vmagent prefers.

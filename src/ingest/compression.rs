@@ -71,6 +71,15 @@ pub fn decompress(content_encoding: &str, raw: Bytes, decompressed_bytes_max: us
     }
 }
 
+/// How large a body will be, as far as it says before it is uncompressed.
+pub fn claimed_bytes(content_encoding: &str, raw: &[u8]) -> Option<usize> {
+    match Encoding::from_header(content_encoding).ok()? {
+        Encoding::Identity => Some(raw.len()),
+        Encoding::Snappy => snap::raw::decompress_len(raw).ok(),
+        Encoding::Gzip | Encoding::Deflate | Encoding::Zstd => None,
+    }
+}
+
 fn open<'a>(encoding: Encoding, raw: &'a [u8]) -> Result<Box<dyn Read + 'a>, DecodeError> {
     Ok(match encoding {
         Encoding::Identity | Encoding::Snappy => Box::new(raw),

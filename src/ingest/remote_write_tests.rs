@@ -3,6 +3,7 @@
 
 use super::columns::Columns;
 use super::decode_error::DecodeError;
+use super::label_forms::{LabelProblem, sort_and_validate};
 use super::{remote_write_v1, remote_write_v2};
 use proptest::prelude::*;
 use prost::Message;
@@ -316,14 +317,45 @@ fn v2_refuses_series_one_by_one() {
     assert_eq!((columns.series_count(), columns.sample_count()), (2, 4));
 }
 
-/// A few kilobytes that would spell out gigabytes of labels.
+/// So many series, each with so many references to one label text of so many bytes.
+fn bomb(series: usize, references: usize, symbol_bytes: usize) -> Vec<u8> {
+    let symbols = vec!["x".repeat(symbol_bytes)];
+    let samples = vec![Sample { value: 1.0, timestamp: 5 }];
+    let one = TimeSeriesV2 { labels_refs: vec![0; references], samples, ..TimeSeriesV2::default() };
+    RequestV2 { symbols, timeseries: vec![one; series] }.encode_to_vec()
+}
+
+/// A few kilobytes that would spell out hundreds of megabytes of labels.
 #[test]
 fn v2_bounds_what_symbols_spell_out() {
-    let symbols = vec!["x".repeat(1 << 20)];
-    let timeseries = vec![TimeSeriesV2 { labels_refs: vec![0; 4096], ..TimeSeriesV2::default() }];
-    let body = RequestV2 { symbols, timeseries }.encode_to_vec();
-    let error = remote_write_v2::decode(&body, &mut Columns::new()).unwrap_err();
-    assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
+    let body = bomb(1000, 60, 1024);
+    assert!(body.len() < 100_000);
+    let mut columns = Columns::new();
+    let error = remote_write_v2::decode(&body, &mut columns).unwrap_err();
+    assert!(matches!(error, DecodeError::TooLarge { limit_bytes, .. } if limit_bytes == 32 * body.len()), "{error}");
+    assert!(columns.capacity_bytes() < 16 << 20, "{} bytes", columns.capacity_bytes());
+}
+
+#[test]
+fn v2_refuses_a_series_of_endless_labels_alone() {
+    let body = bomb(1, 4096, 1 << 20);
+    let mut columns = Columns::new();
+    remote_write_v2::decode(&body, &mut columns).unwrap();
+    assert_eq!((columns.series_count(), columns.sample_count()), (0, 0));
+    assert_eq!(columns.refused[0].reason, "labels longer than 65536 bytes together");
+    assert!(columns.capacity_bytes() < 1 << 20, "{} bytes", columns.capacity_bytes());
+}
+
+#[test]
+fn labels_of_one_series_are_bounded_together() {
+    let value = "v".repeat(16 << 10);
+    let names: Vec<String> = (0..4).map(|number| format!("name{number}")).collect();
+    let labels = |count: usize| -> Vec<(&str, &str)> {
+        let long = names[..count].iter().map(|name| (name.as_str(), value.as_str()));
+        [("__name__", "up")].into_iter().chain(long).collect()
+    };
+    assert_eq!(sort_and_validate(&mut labels(3)), Ok(()));
+    assert_eq!(sort_and_validate(&mut labels(4)), Err(LabelProblem::SeriesTooLong));
 }
 
 /// `cargo test --release speed -- --ignored --nocapture` prints what one sample costs each decoder.

@@ -18,6 +18,7 @@
 
 use super::columns::{Columns, RefusedSeries, arena_bytes_max};
 use super::decode_error::DecodeError;
+use super::label_forms::{LabelProblem, SERIES_BYTES_MAX};
 use super::protobuf::{Cursor, LENGTH, VARINT, tag};
 use super::remote_write_v1::{attachment, parse_sample};
 
@@ -30,6 +31,9 @@ const SAMPLE: u32 = tag(2, LENGTH);
 const HISTOGRAM: u32 = tag(3, LENGTH);
 const EXEMPLAR: u32 = tag(4, LENGTH);
 const METADATA: u32 = tag(5, LENGTH);
+
+/// A text stands behind its length, a varint of at most so many bytes.
+const LENGTH_BYTES_MAX: usize = 5;
 
 const HELP: u32 = tag(3, VARINT);
 const UNIT: u32 = tag(4, VARINT);
@@ -146,15 +150,20 @@ fn resolve_labels(body: &[u8], columns: &mut Columns) -> Result<Option<String>, 
     if !count.is_multiple_of(2) {
         return Ok(Some(format!("the number of label references must be even, got {count}")));
     }
+    let arena_max = arena_bytes_max(body.len());
+    let series_max = columns.arena_mark() + SERIES_BYTES_MAX + count * LENGTH_BYTES_MAX;
     for position in 0..count {
         let reference = columns.references[position];
         let Some(&(start, end)) = columns.symbols.get(reference as usize) else {
             let symbols = columns.symbols.len();
             return Ok(Some(format!("label reference {reference} is outside of the symbol table of {symbols}")));
         };
-        let limit_bytes = arena_bytes_max(body.len());
-        if columns.arena_mark() + (end - start) as usize > limit_bytes {
-            return Err(DecodeError::TooLarge { what: "the labels of the request, spelled out,", limit_bytes });
+        let end_of_label = columns.arena_mark() + (end - start) as usize;
+        if end_of_label > series_max {
+            return Ok(Some(LabelProblem::SeriesTooLong.to_string()));
+        }
+        if end_of_label > arena_max {
+            return Err(DecodeError::TooLarge { what: "the labels of the request, spelled out,", limit_bytes: arena_max });
         }
         columns.push_prefixed(&body[start as usize..end as usize]);
     }

@@ -13,6 +13,7 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use raft::{Node, WriteError};
 use storage::batch::ConflictPolicy;
+use storage::labels::ShardId;
 use storage::{HashKey, PartOutcome};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -26,9 +27,8 @@ use crate::config::IngestSettings;
 use crate::peers::Peers;
 use crate::self_metrics::SelfMetrics;
 
-/// Requests up to this size are parsed where they arrived: a hop to another thread would cost more. Small enough that even
-/// a compressed one unpacks to little.
-const INLINE_BYTES: usize = 4 * 1024;
+/// Requests up to this size, uncompressed, are parsed where they arrived: a hop to another thread would cost more.
+const INLINE_BYTES: usize = 64 * 1024;
 /// A `Columns` larger than this is not kept for the next request.
 const POOLED_BYTES_MAX: usize = 16 << 20;
 /// Columns kept for coming requests.
@@ -55,6 +55,25 @@ impl Tolerance {
             RefusalCause::Malformed => false,
             RefusalCause::Labels => self != Tolerance::Nothing,
             RefusalCause::Bounds => self == Tolerance::LabelsAndBounds,
+        }
+    }
+}
+
+/// Where a request is parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// On the thread that it arrived at.
+    Here,
+    /// On a blocking thread, and not more of them at once than there are cores.
+    Aside,
+}
+
+impl Stage {
+    /// By the size of what must be parsed, not of what was sent: some hundred bytes can mean megabytes.
+    fn of(claimed_bytes: Option<usize>) -> Stage {
+        match claimed_bytes {
+            Some(bytes) if bytes <= INLINE_BYTES => Stage::Here,
+            _ => Stage::Aside,
         }
     }
 }
@@ -143,8 +162,14 @@ impl Writer {
     }
 
     /// Writes one request. `parse` turns the raw body into columns and answers with the uncompressed body, which the
-    /// columns point into.
-    pub async fn write<P>(self: &Arc<Self>, body: Bytes, rules: WriteRules, parse: P) -> Result<WriteReport, WriteFailure>
+    /// columns point into; `claimed_bytes` is how large that will be, if the body says.
+    pub async fn write<P>(
+        self: &Arc<Self>,
+        body: Bytes,
+        claimed_bytes: Option<usize>,
+        rules: WriteRules,
+        parse: P,
+    ) -> Result<WriteReport, WriteFailure>
     where
         P: FnOnce(Bytes, &mut Columns) -> Result<Bytes, DecodeError> + Send + 'static,
     {
@@ -152,7 +177,7 @@ impl Writer {
         let _in_flight = self.metrics.ingest.in_flight.enter();
         let deadline = Instant::now() + self.settings.timeout;
         let _place = self.place(deadline).await?;
-        let result = self.write_in_place(body, rules, parse, deadline).await;
+        let result = self.write_in_place(body, Stage::of(claimed_bytes), rules, parse, deadline).await;
         if matches!(result, Err(WriteFailure::Unavailable(_))) {
             self.metrics.ingest.requests_unavailable.add(1);
         }
@@ -174,6 +199,7 @@ impl Writer {
     async fn write_in_place<P>(
         self: &Arc<Self>,
         body: Bytes,
+        stage: Stage,
         rules: WriteRules,
         parse: P,
         deadline: Instant,
@@ -182,7 +208,7 @@ impl Writer {
         P: FnOnce(Bytes, &mut Columns) -> Result<Bytes, DecodeError> + Send + 'static,
     {
         let topology = self.topology()?;
-        let (mut routed, foreign) = self.parse_and_route(body, topology, parse).await?;
+        let (mut routed, foreign) = self.parse_and_route(body, stage, topology, parse).await?;
         for part in &foreign {
             self.look_up_elsewhere(&mut routed, part).await;
         }
@@ -197,12 +223,17 @@ impl Writer {
         report
     }
 
-    /// One blocking job, or right here when the request is small.
-    async fn parse_and_route<P>(self: &Arc<Self>, body: Bytes, topology: Topology, parse: P) -> Result<(Routed, Vec<Foreign>), WriteFailure>
+    async fn parse_and_route<P>(
+        self: &Arc<Self>,
+        body: Bytes,
+        stage: Stage,
+        topology: Topology,
+        parse: P,
+    ) -> Result<(Routed, Vec<Foreign>), WriteFailure>
     where
         P: FnOnce(Bytes, &mut Columns) -> Result<Bytes, DecodeError> + Send + 'static,
     {
-        if body.len() <= INLINE_BYTES {
+        if stage == Stage::Here {
             return self.parse_and_route_now(body, topology, parse);
         }
         let _parser = self.parsers.acquire().await.map_err(|error| WriteFailure::Internal(error.to_string()))?;
@@ -305,7 +336,11 @@ impl Writer {
             self.cache.clear();
             let mut again = PartOutcome::default();
             for batch in routed.encode_with_labels(shard, rules.conflicts) {
-                merge(&mut again, self.commit_batch(batch, deadline).await?);
+                let outcome = self.commit_batch(batch, deadline).await?;
+                if outcome.unknown_series > 0 {
+                    return Err(unaccounted(shard, &outcome));
+                }
+                merge(&mut again, outcome);
             }
             // Everything of this shard has been sent again, so this alone counts.
             return Ok(again);
@@ -317,14 +352,10 @@ impl Writer {
         let ShardBatch { shard, samples, payload } = batch;
         self.metrics.ingest.batch_bytes.add(payload.len() as u64);
         let outcome = self.node.write(shard, payload, deadline.into()).await.map_err(unavailable)?;
-        let settled = outcome.accepted + outcome.duplicates + outcome.conflicts + outcome.unknown_series;
-        if settled != samples {
-            // The last line of the promise: nothing is acknowledged that a replica has not taken.
-            let problem = outcome.first_problem.as_deref().unwrap_or("without a reason");
-            tracing::error!(shard, samples, settled, problem, "a replica refused a batch");
-            return Err(WriteFailure::Internal(format!("shard {shard} took {settled} of {samples} samples: {problem}")));
+        match is_accounted(&outcome, samples) {
+            true => Ok(outcome),
+            false => Err(unaccounted(shard, &outcome)),
         }
-        Ok(outcome)
     }
 
     fn count(&self, report: &WriteReport) {
@@ -406,6 +437,18 @@ fn merge(into: &mut PartOutcome, outcome: PartOutcome) {
     }
 }
 
+/// The shard says of every sample what became of it: the last line of the promise that nothing is acknowledged which the
+/// replicas have not taken.
+fn is_accounted(outcome: &PartOutcome, samples: u64) -> bool {
+    outcome.accepted + outcome.duplicates + outcome.conflicts + outcome.unknown_series == samples
+}
+
+fn unaccounted(shard: ShardId, outcome: &PartOutcome) -> WriteFailure {
+    let problem = outcome.first_problem.as_deref().unwrap_or("without a reason");
+    tracing::error!(shard, ?outcome, "the replicas did not take a batch");
+    WriteFailure::Internal(format!("shard {shard} did not take all samples: {problem}"))
+}
+
 fn unavailable(error: WriteError) -> WriteFailure {
     WriteFailure::Unavailable(error.to_string())
 }
@@ -426,5 +469,36 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_outcome_that_accounts_for_every_sample_is_an_acknowledgement() {
+        let outcome = PartOutcome { accepted: 3, duplicates: 2, conflicts: 1, ..PartOutcome::default() };
+        assert!(is_accounted(&outcome, 6));
+        assert!(!is_accounted(&outcome, 7));
+        let refused = PartOutcome { first_problem: Some("corrupt batch".to_string()), ..PartOutcome::default() };
+        assert!(!is_accounted(&refused, 1));
+        let text = unaccounted(2, &refused).to_string();
+        assert!(text.contains("shard 2") && text.contains("corrupt batch"), "{text}");
+    }
+
+    #[test]
+    fn what_is_large_once_uncompressed_is_parsed_aside() {
+        assert_eq!(Stage::of(Some(INLINE_BYTES)), Stage::Here);
+        assert_eq!(Stage::of(Some(INLINE_BYTES + 1)), Stage::Aside);
+        assert_eq!(Stage::of(None), Stage::Aside, "unknown before it is uncompressed");
+    }
+
+    #[test]
+    fn batches_of_one_shard_stay_together_and_in_order() {
+        let batch = |shard, samples| ShardBatch { shard, samples, payload: Bytes::new() };
+        let parts = by_shard(vec![batch(0, 1), batch(0, 2), batch(2, 3)]);
+        let shown: Vec<Vec<u64>> = parts.iter().map(|part| part.iter().map(|batch| batch.samples).collect()).collect();
+        assert_eq!(shown, [vec![1, 2], vec![3]]);
     }
 }
