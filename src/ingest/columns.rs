@@ -87,6 +87,7 @@ pub struct Columns {
 }
 
 impl Columns {
+    #[cfg(test)]
     pub fn new() -> Self {
         Self::default()
     }

@@ -61,7 +61,7 @@ impl ShardEncoder {
     }
 
     fn flush(&mut self) {
-        if self.builder.len() > 0 {
+        if !self.builder.is_empty() {
             let payload = Bytes::from(self.builder.encode());
             self.done.push(ShardBatch { shard: self.shard, samples: self.builder.len() as u64, payload });
             self.builder.clear();

@@ -247,7 +247,7 @@ impl Writer {
         P: FnOnce(Bytes, &mut Columns) -> Result<Bytes, DecodeError>,
     {
         let start = Instant::now();
-        let mut columns = self.columns.lock().pop().unwrap_or_else(Columns::new);
+        let mut columns = self.columns.lock().pop().unwrap_or_default();
         let body = match parse(body, &mut columns) {
             Ok(body) => body,
             Err(error) => {
