@@ -138,13 +138,19 @@ impl Network {
         convert::vote_answer_from_proto(answer).map_err(refusal)
     }
 
-    /// Opens the append stream.
-    async fn open_stream<S>(&self, input: S) -> Result<AppendStream<S>, CallError>
+    /// Opens the append stream with its first request.
+    async fn open_stream<S>(
+        &self,
+        first: AppendEntriesRequest<TypeConfig>,
+        input: S,
+    ) -> Result<AppendStream<S>, CallError>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         let mut client = self.connect(Lane::Replication)?;
         let (requests, outgoing) = mpsc::channel(REQUESTS_AHEAD);
+        // There is room: nothing was sent yet, and the receiver is held here.
+        let _ = requests.try_send(convert::append_to_proto(self.group, first));
         let limit = self.settings.stream_idle_timeout;
         let answers = self.within(limit, RPCTypes::AppendEntries, client.append(ReceiverStream::new(outgoing))).await?;
         Ok(AppendStream {
@@ -152,7 +158,7 @@ impl Network {
             input,
             requests: Some(requests),
             answers,
-            unanswered: 0,
+            unanswered: 1,
             waiting_since: Instant::now(),
             idle_timeout: limit,
             ended: false,
@@ -248,14 +254,16 @@ impl NetStreamAppend<TypeConfig> for Network {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            // Asked for before connecting: Raft waits in here after an error, and only here. A peer that refuses the
+            // connection would otherwise be tried in a tight loop.
+            let Some(first) = input.next().await else {
+                return Ok(Box::pin(futures::stream::empty()) as BoxStream<'s, AppendResult>);
+            };
             if self.purpose == Purpose::Heartbeat {
-                let Some(request) = input.next().await else {
-                    return Ok(Box::pin(futures::stream::empty()) as BoxStream<'s, AppendResult>);
-                };
-                let answer = self.heartbeat(request, option.hard_ttl()).await;
+                let answer = self.heartbeat(first, option.hard_ttl()).await;
                 return Ok(Box::pin(futures::stream::iter([answer])) as BoxStream<'s, AppendResult>);
             }
-            let stream = self.open_stream(input).await?;
+            let stream = self.open_stream(first, input).await?;
             let answers = futures::stream::unfold(stream, |mut stream| async move {
                 let answer = stream.next().await?;
                 Some((answer, stream))
