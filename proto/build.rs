@@ -3,9 +3,7 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = "proto";
     println!("cargo:rerun-if-changed={folder}");
-    let mut files: Vec<_> = std::fs::read_dir(folder)?
-        .map(|entry| Ok::<_, std::io::Error>(entry?.path()))
-        .collect::<Result<_, _>>()?;
+    let mut files: Vec<_> = std::fs::read_dir(folder)?.map(|entry| Ok::<_, std::io::Error>(entry?.path())).collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
     files.sort();
     let descriptors = protox::compile(&files, [folder])?;

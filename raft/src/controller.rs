@@ -155,9 +155,7 @@ impl Controller {
             Action::Propose(command) => return self.write(command).await,
             Action::AddLearner { group, node } => request(group, Change::AddLearner, node, Vec::new()),
             Action::ChangeVoters { group, voters } => request(group, Change::SetVoters, 0, voters.into_iter().collect()),
-            Action::RemoveLearners { group, nodes } => {
-                request(group, Change::RemoveLearners, 0, nodes.into_iter().collect())
-            }
+            Action::RemoveLearners { group, nodes } => request(group, Change::RemoveLearners, 0, nodes.into_iter().collect()),
             Action::TransferLeader(transfer) => request(transfer.group, Change::TransferLeader, transfer.to, Vec::new()),
         };
         let Some((leader, _)) = observed.led(request.group) else { return };

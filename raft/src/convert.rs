@@ -5,17 +5,15 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::raft::{
-    AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
 };
 use prost::Message;
 use proto::raft as wire;
 use proto::raft::append_answer::Outcome as AppendOutcome;
 use proto::raft::transfer_leader_answer::Outcome as TransferOutcome;
 
-use crate::types::{
-    Entry, EntryPayload, GroupId, LeaderId, LogId, Membership, Payload, SnapshotMeta, StoredMembership, TypeConfig, Vote,
-};
+use crate::types::{Entry, EntryPayload, GroupId, LeaderId, LogId, Membership, Payload, SnapshotMeta, StoredMembership, TypeConfig, Vote};
 
 /// Why a message is refused.
 pub type Refusal = String;
@@ -151,9 +149,7 @@ pub fn append_answer_from_proto(answer: wire::AppendAnswer) -> Result<StreamAppe
     let log_id = answer.log_id.map(log_id_from_proto);
     Ok(match AppendOutcome::try_from(answer.outcome) {
         Ok(AppendOutcome::Matched) => Ok(log_id),
-        Ok(AppendOutcome::Conflict) => {
-            Err(StreamAppendError::Conflict(log_id.ok_or("a conflict that does not say where")?))
-        }
+        Ok(AppendOutcome::Conflict) => Err(StreamAppendError::Conflict(log_id.ok_or("a conflict that does not say where")?)),
         Ok(AppendOutcome::HigherVote) => Err(StreamAppendError::HigherVote(vote_from_proto(answer.vote)?)),
         Err(error) => return Err(error.to_string()),
     })
@@ -226,9 +222,7 @@ pub fn transfer_answer_to_proto(answer: TransferLeaderResponse<TypeConfig>) -> w
     message
 }
 
-pub fn transfer_answer_from_proto(
-    answer: wire::TransferLeaderAnswer,
-) -> Result<TransferLeaderResponse<TypeConfig>, Refusal> {
+pub fn transfer_answer_from_proto(answer: wire::TransferLeaderAnswer) -> Result<TransferLeaderResponse<TypeConfig>, Refusal> {
     Ok(match answer.outcome() {
         TransferOutcome::Accepted => Ok(()),
         TransferOutcome::VoteChanged => Err(TransferLeaderError::VoteChanged {

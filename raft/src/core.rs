@@ -46,11 +46,7 @@ pub struct Core {
 }
 
 impl Core {
-    pub fn new(
-        common: Common,
-        meta: watch::Receiver<Arc<MetaState>>,
-        shard_map: watch::Receiver<Arc<ShardMap>>,
-    ) -> Arc<Self> {
+    pub fn new(common: Common, meta: watch::Receiver<Arc<MetaState>>, shard_map: watch::Receiver<Arc<ShardMap>>) -> Arc<Self> {
         Arc::new(Self {
             proposers: Proposers::new(Arc::clone(&common.settings)),
             forwarder: Forwarder::new(Arc::clone(&common.peers)),
@@ -165,13 +161,7 @@ impl Core {
         }
     }
 
-    async fn attempt(
-        &self,
-        group: GroupId,
-        payload: Bytes,
-        target: Option<NodeId>,
-        deadline: Instant,
-    ) -> Result<Proposed, Rejected> {
+    async fn attempt(&self, group: GroupId, payload: Bytes, target: Option<NodeId>, deadline: Instant) -> Result<Proposed, Rejected> {
         let target = target.ok_or(Rejected::NotLeader(None))?;
         if target == self.local() {
             return self.propose_here(group, payload).await;

@@ -46,13 +46,7 @@ impl Forwarder {
     }
 
     /// Asks `node` to propose. A broken stream is [`Rejected::Unknown`]. The caller may stop waiting at any time.
-    pub async fn propose(
-        &self,
-        node: NodeId,
-        group: GroupId,
-        payload: Bytes,
-        remaining: Duration,
-    ) -> Result<Proposed, Rejected> {
+    pub async fn propose(&self, node: NodeId, group: GroupId, payload: Bytes, remaining: Duration) -> Result<Proposed, Rejected> {
         let link = self.link(node)?;
         let deadline_ms = u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX);
         let id = link.next_id.fetch_add(1, Ordering::Relaxed);
@@ -75,12 +69,7 @@ impl Forwarder {
             return Ok(Arc::clone(&open.link));
         }
         let (requests, outgoing) = mpsc::unbounded_channel();
-        let link = Arc::new(Link {
-            requests,
-            waiting: Mutex::default(),
-            next_id: AtomicU64::new(1),
-            broken: AtomicBool::new(false),
-        });
+        let link = Arc::new(Link { requests, waiting: Mutex::default(), next_id: AtomicU64::new(1), broken: AtomicBool::new(false) });
         let client = peer_client(&self.peers, node, Lane::Forwarding).map_err(|_| Rejected::Unknown)?;
         let task = tokio::spawn(Arc::clone(&link).run(node, client, outgoing));
         links.insert(node, OpenLink { link: Arc::clone(&link), _task: AbortOnDropHandle::new(task) });

@@ -120,11 +120,7 @@ pub async fn initialize(group: &Group, voters: &BTreeSet<NodeId>) -> Result<(), 
 
 /// Step 4, for the leader of the meta group: the command that founds the cluster, while it is not founded.
 pub fn bootstrap_command(core: &Core, founders: &BTreeSet<NodeId>) -> MetaCommand {
-    let members = founders.iter().map(|&id| NewMember {
-        id,
-        grpc: core.common.peers.address(id).unwrap_or_default(),
-        http: String::new(),
-    });
+    let members = founders.iter().map(|&id| NewMember { id, grpc: core.common.peers.address(id).unwrap_or_default(), http: String::new() });
     MetaCommand::Bootstrap {
         cluster_id: format!("{:032x}", rand::random::<u128>()),
         hash_key: rand::random(),
@@ -147,9 +143,10 @@ pub fn directories_command(state: &MetaState, founders: &wire::Founders) -> Opti
 /// Whether the cluster knows this directory under this id.
 pub fn verdict(core: &Core, founders: Option<&wire::Founders>, node: NodeId, directory_id: u64) -> Verdict {
     let state = core.state();
-    let filed = state.kv.get(DIRECTORIES_KEY).and_then(|entry| {
-        serde_json::from_slice::<BTreeMap<NodeId, String>>(&entry.value).ok()?.get(&node).cloned()
-    });
+    let filed = state
+        .kv
+        .get(DIRECTORIES_KEY)
+        .and_then(|entry| serde_json::from_slice::<BTreeMap<NodeId, String>>(&entry.value).ok()?.get(&node).cloned());
     let written = founders.and_then(|founders| {
         let founder = founders.founders.iter().find(|founder| founder.node_id == node)?;
         Some(identity::token(founder.directory_id))

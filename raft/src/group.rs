@@ -93,17 +93,27 @@ impl Group {
         let (applied_sender, applied) = watch::channel(None);
         let image_lock = ImageLock::default();
         let writer = common.writer.clone();
-        let machine =
-            StateMachine::new(id, machine, Arc::clone(&durable), applied_sender, writer, Arc::clone(&image_lock));
-        let network =
-            NetworkFactory { group: id, peers: Arc::clone(&common.peers), settings: Arc::clone(&common.settings) };
+        let machine = StateMachine::new(id, machine, Arc::clone(&durable), applied_sender, writer, Arc::clone(&image_lock));
+        let network = NetworkFactory { group: id, peers: Arc::clone(&common.peers), settings: Arc::clone(&common.settings) };
         let config = Arc::new(raft_config(id, &common.settings)?);
         let raft = Raft::new(common.node, config, network, log.clone(), machine)
             .await
             .map_err(|error| NodeError::Group { group: id, reason: error.to_string() })?;
         let recovered = watch_recovery(raft.clone(), opened_at);
         let view = watch_view(id, raft.clone(), common.stopped.clone());
-        Ok(Arc::new(Self { id, incarnation, raft, log, durable, node: common.node, recovered, image_lock, heard: Mutex::new(Instant::now()), applied, view }))
+        Ok(Arc::new(Self {
+            id,
+            incarnation,
+            raft,
+            log,
+            durable,
+            node: common.node,
+            recovered,
+            image_lock,
+            heard: Mutex::new(Instant::now()),
+            applied,
+            view,
+        }))
     }
 
     /// Who leads now, as far as this replica knows.
@@ -181,8 +191,7 @@ fn open_machine(id: GroupId, incarnation: u64, common: &Common) -> Result<(Machi
         return Ok((Machine::Meta(machine), DurableImage::new(marker)));
     };
     let marker = read_marker(&common.writer, id).map_err(|e| NodeError::storage("read marker", e))?;
-    let machine = ShardMachine::open(&common.engine, shard, incarnation)
-        .map_err(|e| NodeError::storage("open shard", e))?;
+    let machine = ShardMachine::open(&common.engine, shard, incarnation).map_err(|e| NodeError::storage("open shard", e))?;
     Ok((Machine::Shard(machine), DurableImage::new(marker)))
 }
 
@@ -265,4 +274,3 @@ fn watch_view(group: GroupId, raft: Raft, stopped: mpsc::UnboundedSender<Stopped
     });
     receiver
 }
-

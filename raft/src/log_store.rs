@@ -235,10 +235,7 @@ impl State {
 }
 
 impl RaftLogReader<TypeConfig> for LogStore {
-    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
-        &mut self,
-        range: RB,
-    ) -> io::Result<Vec<Entry>> {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(&mut self, range: RB) -> io::Result<Vec<Entry>> {
         let (start, end) = bounds(&range);
         self.read(start, end, u64::MAX)
     }
@@ -252,10 +249,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     /// Reads on demand in pieces, so that `apply` of a long range never holds all of it in memory.
-    async fn entries_stream<RB>(
-        &mut self,
-        range: RB,
-    ) -> impl futures::Stream<Item = io::Result<Entry>> + OptionalSend
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl futures::Stream<Item = io::Result<Entry>> + OptionalSend
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {

@@ -29,20 +29,14 @@ fn refusal(leader: Option<NodeId>, problem: String) -> wire::ChangeGroupAnswer {
     wire::ChangeGroupAnswer { done: false, leader, problem }
 }
 
-async fn carry_out(
-    group: &Group,
-    request: wire::ChangeGroupRequest,
-    leader_patience: Duration,
-) -> Result<(), String> {
+async fn carry_out(group: &Group, request: wire::ChangeGroupRequest, leader_patience: Duration) -> Result<(), String> {
     let raft = &group.raft;
     let nodes: BTreeSet<NodeId> = request.nodes.iter().copied().collect();
     match request.change() {
         Change::Unspecified => Err("no change named".into()),
         Change::AddLearner => raft.add_learner(request.node_id, (), false).await.map(drop).map_err(text),
         Change::SetVoters => raft.change_membership(nodes, false).await.map(drop).map_err(text),
-        Change::RemoveLearners => {
-            raft.change_membership(ChangeMembers::RemoveNodes(nodes), false).await.map(drop).map_err(text)
-        }
+        Change::RemoveLearners => raft.change_membership(ChangeMembers::RemoveNodes(nodes), false).await.map(drop).map_err(text),
         Change::TransferLeader => {
             check_heir(&status::group_status(group, leader_patience), request.node_id)?;
             raft.trigger().transfer_leader(request.node_id).await.map_err(text)

@@ -16,12 +16,10 @@ use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{
-    Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption, RPCTypes,
-    RaftNetworkFactory,
+    Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption, RPCTypes, RaftNetworkFactory,
 };
 use openraft::raft::{
-    AppendEntriesRequest, SnapshotResponse, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, SnapshotResponse, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use proto::raft as wire;
 use proto::raft::raft_peer_client::RaftPeerClient;
@@ -139,11 +137,7 @@ impl Network {
     }
 
     /// Opens the append stream with its first request.
-    async fn open_stream<S>(
-        &self,
-        first: AppendEntriesRequest<TypeConfig>,
-        input: S,
-    ) -> Result<AppendStream<S>, CallError>
+    async fn open_stream<S>(&self, first: AppendEntriesRequest<TypeConfig>, input: S) -> Result<AppendStream<S>, CallError>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
@@ -245,11 +239,7 @@ async fn send_next(
 }
 
 impl NetStreamAppend<TypeConfig> for Network {
-    fn stream_append<'s, S>(
-        &'s mut self,
-        mut input: S,
-        option: RPCOption,
-    ) -> BoxFuture<'s, Result<BoxStream<'s, AppendResult>, CallError>>
+    fn stream_append<'s, S>(&'s mut self, mut input: S, option: RPCOption) -> BoxFuture<'s, Result<BoxStream<'s, AppendResult>, CallError>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
@@ -274,19 +264,11 @@ impl NetStreamAppend<TypeConfig> for Network {
 }
 
 impl NetVote<TypeConfig> for Network {
-    async fn vote(
-        &mut self,
-        request: VoteRequest<TypeConfig>,
-        option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, CallError> {
+    async fn vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, CallError> {
         self.ask_vote(request, VoteKind::Vote, option.hard_ttl()).await
     }
 
-    async fn pre_vote(
-        &mut self,
-        request: VoteRequest<TypeConfig>,
-        option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, CallError> {
+    async fn pre_vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, CallError> {
         self.ask_vote(request, VoteKind::PreVote, option.hard_ttl()).await
     }
 }

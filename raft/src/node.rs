@@ -79,12 +79,7 @@ impl Node {
     /// may serve. A new cluster is founded when all founders are there, so the first start of a founder waits for them.
     ///
     /// `routes` are served beside Raft on the same address.
-    pub async fn start(
-        config: NodeConfig,
-        engine: Arc<Engine>,
-        log_db: Arc<LogDb>,
-        routes: Routes,
-    ) -> Result<Arc<Self>, NodeError> {
+    pub async fn start(config: NodeConfig, engine: Arc<Engine>, log_db: Arc<LogDb>, routes: Routes) -> Result<Arc<Self>, NodeError> {
         refuse_shortened(&log_db)?;
         let settings = Arc::new(config.settings.clone());
         let writer = LogWriter::start(log_db, settings.log_batch_bytes_max, LogWriter::abort_on_fatal())
@@ -168,21 +163,11 @@ impl Node {
             founding.start_meta_group(core, &meta).await?;
         }
         Keeper::open_known(core).await?;
-        let announcement = Announcement {
-            grpc: config.grpc_address.clone(),
-            http: config.http_address.clone(),
-            format: META_FORMAT,
-        };
+        let announcement = Announcement { grpc: config.grpc_address.clone(), http: config.http_address.clone(), format: META_FORMAT };
         let keeper = Keeper { core: Arc::clone(core), announcement, stopped, pristine_since: Default::default() };
-        let founders_written =
-            identity::load_founders(core.common.writer.db()).map_err(|e| NodeError::storage("load founders", e))?;
-        let controller = Controller {
-            core: Arc::clone(core),
-            founders,
-            founders_written,
-            sights: BTreeMap::new(),
-            balanced_at: Instant::now(),
-        };
+        let founders_written = identity::load_founders(core.common.writer.db()).map_err(|e| NodeError::storage("load founders", e))?;
+        let controller =
+            Controller { core: Arc::clone(core), founders, founders_written, sights: BTreeMap::new(), balanced_at: Instant::now() };
         self.spawn(keeper.run());
         self.spawn(controller.run());
         self.spawn(sealing::run(Arc::clone(core)));
@@ -218,11 +203,7 @@ impl Node {
     }
 
     /// [`Self::barrier`] of several shards at once; the first failure counts.
-    pub async fn barrier_all(
-        &self,
-        shards: impl IntoIterator<Item = ShardId>,
-        deadline: Instant,
-    ) -> Result<(), ReadError> {
+    pub async fn barrier_all(&self, shards: impl IntoIterator<Item = ShardId>, deadline: Instant) -> Result<(), ReadError> {
         futures::future::try_join_all(shards.into_iter().map(|shard| self.barrier(shard, deadline))).await.map(drop)
     }
 
@@ -309,7 +290,8 @@ impl Node {
 
     async fn hand_over(&self) {
         let led: Vec<_> = self.core.groups().into_iter().filter(|group| group.leads()).collect();
-        let transfers = led.iter().filter_map(|group| Some((group, heir(&status::group_status(group, self.core.leader_patience()), self.id())?)));
+        let transfers =
+            led.iter().filter_map(|group| Some((group, heir(&status::group_status(group, self.core.leader_patience()), self.id())?)));
         let waits = transfers.map(|(group, heir)| async move {
             if group.raft.trigger().transfer_leader(heir).await.is_ok() {
                 let mut view = group.watch_view();
@@ -339,9 +321,9 @@ fn refuse_shortened(log_db: &LogDb) -> Result<(), NodeError> {
     let shortened = log_db.check_high_water().map_err(|e| NodeError::storage("check log", e))?;
     match shortened.first() {
         None => Ok(()),
-        Some(first) => Err(NodeError::Refused(format!(
-            "the log lost entries that were synced ({first:?}): wipe this node and join under a new id"
-        ))),
+        Some(first) => {
+            Err(NodeError::Refused(format!("the log lost entries that were synced ({first:?}): wipe this node and join under a new id")))
+        }
     }
 }
 
@@ -351,8 +333,7 @@ async fn save_identity(writer: &LogWriter, identity: &wire::Identity) -> Result<
 
 async fn establish_identity(config: &NodeConfig, writer: &LogWriter) -> Result<wire::Identity, NodeError> {
     let found = identity::load(writer.db()).map_err(|e| NodeError::storage("load identity", e))?;
-    let mut identity =
-        found.unwrap_or_else(|| wire::Identity { directory_id: rand::random(), ..wire::Identity::default() });
+    let mut identity = found.unwrap_or_else(|| wire::Identity { directory_id: rand::random(), ..wire::Identity::default() });
     match &config.membership {
         Membership::Founder { id, .. } if identity.node_id == 0 => identity.node_id = *id,
         Membership::Founder { id, .. } if identity.node_id != *id => {
@@ -378,11 +359,7 @@ async fn establish_identity(config: &NodeConfig, writer: &LogWriter) -> Result<w
 
 /// Asks the cluster for a node id, one node after the other, until one answers or refuses.
 async fn join(config: &NodeConfig, addresses: &[String], directory_id: u64) -> Result<wire::JoinAnswer, NodeError> {
-    let request = wire::JoinRequest {
-        grpc_address: config.grpc_address.clone(),
-        http_address: config.http_address.clone(),
-        directory_id,
-    };
+    let request = wire::JoinRequest { grpc_address: config.grpc_address.clone(), http_address: config.http_address.clone(), directory_id };
     loop {
         for address in addresses {
             let endpoint = endpoint(address, config.settings.connect_timeout).map_err(|e| NodeError::network("join", e))?;

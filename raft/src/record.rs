@@ -36,9 +36,7 @@ pub fn encode(entry: &Entry) -> Record {
     let (kind, payload) = match &entry.payload {
         EntryPayload::Blank => (BLANK, Bytes::new()),
         EntryPayload::Normal(payload) => (NORMAL, payload.0.clone()),
-        EntryPayload::Membership(value) => {
-            (MEMBERSHIP, Bytes::from(convert::membership_to_proto(value).encode_to_vec()))
-        }
+        EntryPayload::Membership(value) => (MEMBERSHIP, Bytes::from(convert::membership_to_proto(value).encode_to_vec())),
     };
     let leader = entry.log_id.committed_leader_id();
     let mut header = [0; HEADER_BYTES];
@@ -89,8 +87,7 @@ mod tests {
         let voters = proptest::collection::btree_set(0u64..50, 1..5);
         prop_oneof![
             Just(EntryPayload::Blank),
-            proptest::collection::vec(any::<u8>(), 0..2_000)
-                .prop_map(|bytes| EntryPayload::Normal(Payload(Bytes::from(bytes)))),
+            proptest::collection::vec(any::<u8>(), 0..2_000).prop_map(|bytes| EntryPayload::Normal(Payload(Bytes::from(bytes)))),
             (proptest::collection::vec(voters, 1..3), proptest::collection::btree_set(0u64..50, 0..5)).prop_map(
                 |(configs, learners): (Vec<BTreeSet<u64>>, BTreeSet<u64>)| {
                     EntryPayload::Membership(Membership::new_with_defaults(configs, learners))

@@ -165,9 +165,9 @@ impl Keeper {
     async fn announce(&self, state: &MetaState) {
         let local = self.core.local();
         let Announcement { grpc, http, format } = &self.announcement;
-        let known = state.member(local).is_some_and(|member| {
-            member.is_removed() || (&member.grpc, &member.http, &member.format) == (grpc, http, format)
-        });
+        let known = state
+            .member(local)
+            .is_some_and(|member| member.is_removed() || (&member.grpc, &member.http, &member.format) == (grpc, http, format));
         if known || state.member(local).is_none() {
             return;
         }

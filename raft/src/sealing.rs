@@ -100,11 +100,7 @@ async fn seal(core: &Core, group: &Group, history: &mut History) -> Result<(), N
     };
     let Some(upto) = sealed.map(|id| id.index()) else { return Ok(()) };
     tracing::info!(group = group.id, upto, took_ms = begun.elapsed().as_millis() as u64, "sealed");
-    *history = History {
-        sealed_at: Instant::now(),
-        sealed_bytes: appended,
-        images: std::mem::take(&mut history.images),
-    };
+    *history = History { sealed_at: Instant::now(), sealed_bytes: appended, images: std::mem::take(&mut history.images) };
     history.images.push_back((upto, appended));
     purge(core, group, history).await;
     Ok(())

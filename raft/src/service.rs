@@ -125,10 +125,7 @@ impl RaftPeer for PeerService {
         Ok(Response::new(convert::vote_answer_to_proto(&answer.map_err(stopped)?)))
     }
 
-    async fn transfer_leader(
-        &self,
-        request: Request<wire::TransferLeaderRequest>,
-    ) -> Answer<wire::TransferLeaderAnswer> {
+    async fn transfer_leader(&self, request: Request<wire::TransferLeaderRequest>) -> Answer<wire::TransferLeaderAnswer> {
         let request = request.into_inner();
         let raft = group(&self.core, request.group)?.raft.clone();
         let request = convert::transfer_from_proto(request).map_err(invalid)?;
@@ -250,9 +247,7 @@ impl Admin for AdminService {
         Ok(Response::new(wire::JoinAnswer {
             node_id: node,
             cluster_id: state.cluster_id.clone(),
-            nodes: living
-                .map(|member| wire::NodeAddress { node_id: member.id, grpc_address: member.grpc.clone() })
-                .collect(),
+            nodes: living.map(|member| wire::NodeAddress { node_id: member.id, grpc_address: member.grpc.clone() }).collect(),
         }))
     }
 
@@ -285,4 +280,3 @@ impl Admin for AdminService {
         Ok(Response::new(status::node_status(&self.core)))
     }
 }
-

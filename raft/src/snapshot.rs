@@ -112,9 +112,7 @@ impl SnapshotBuilder {
 }
 
 /// Runs disk work on a thread that may block.
-pub async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, storage::StorageError> + Send + 'static,
-) -> io::Result<T> {
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, storage::StorageError> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::other)
 }
 
@@ -132,19 +130,9 @@ pub fn read_marker(writer: &LogWriter, group: GroupId) -> io::Result<SnapshotMet
 }
 
 /// Makes the meta group's image and marker durable in one value, so that they cannot differ.
-pub async fn write_meta_image(
-    writer: &LogWriter,
-    group: GroupId,
-    meta: &SnapshotMeta,
-    image: &Bytes,
-) -> io::Result<()> {
+pub async fn write_meta_image(writer: &LogWriter, group: GroupId, meta: &SnapshotMeta, image: &Bytes) -> io::Result<()> {
     let head = proto::raft::SnapshotFrame {
-        head: Some(proto::raft::SnapshotHead {
-            group,
-            vote: None,
-            marker: Some(convert::marker_to_proto(meta)),
-            ..Default::default()
-        }),
+        head: Some(proto::raft::SnapshotHead { group, vote: None, marker: Some(convert::marker_to_proto(meta)), ..Default::default() }),
         data: image.clone(),
     };
     writer.put_meta(group, KEY_META_IMAGE, Bytes::from(head.encode_to_vec())).await

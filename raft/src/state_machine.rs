@@ -16,12 +16,8 @@ use tokio::sync::watch;
 use crate::log_writer::LogWriter;
 use crate::machine::{DurableImage, ImageLock, ImageState, Machine};
 use crate::meta::MetaState;
-use crate::snapshot::{
-    Snapshot, SnapshotBuilder, SnapshotData, Source, blocking, read_meta_image, write_marker, write_meta_image,
-};
-use crate::types::{
-    Answer, Entry, EntryPayload, GroupId, LogId, SnapshotMeta, StoredMembership, TypeConfig,
-};
+use crate::snapshot::{Snapshot, SnapshotBuilder, SnapshotData, Source, blocking, read_meta_image, write_marker, write_meta_image};
+use crate::types::{Answer, Entry, EntryPayload, GroupId, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Entries handed to the disk thread at once.
 const RUN_ENTRIES_MAX: usize = 256;
@@ -61,16 +57,7 @@ impl StateMachine {
     ) -> Self {
         let marker = durable.marker();
         applied_index.send_replace(marker.last_log_id.map(|id| id.index()));
-        Self {
-            group,
-            machine,
-            applied: marker.last_log_id,
-            membership: marker.last_membership,
-            durable,
-            applied_index,
-            writer,
-            image_lock,
-        }
+        Self { group, machine, applied: marker.last_log_id, membership: marker.last_membership, durable, applied_index, writer, image_lock }
     }
 
     async fn apply_run(&mut self, run: Run) -> io::Result<()> {
@@ -128,11 +115,9 @@ impl StateMachine {
         let source = match &mut self.machine {
             _ if *lock == ImageState::Closed => None,
             Machine::Meta(meta) => Some(Source::Meta { image: meta.state.encode().into() }),
-            Machine::Shard(machine) => Some(Source::Shard {
-                shard: Arc::clone(&machine.shard),
-                frozen: machine.shard.freeze(),
-                incarnation: machine.incarnation,
-            }),
+            Machine::Shard(machine) => {
+                Some(Source::Shard { shard: Arc::clone(&machine.shard), frozen: machine.shard.freeze(), incarnation: machine.incarnation })
+            }
         };
         SnapshotBuilder {
             group: self.group,

@@ -27,8 +27,14 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
         let writer = LogWriter::start(db, self.settings.log_batch_bytes_max, fatal).unwrap();
         let log = LogStore::open(META_GROUP, writer.clone(), &self.settings).unwrap();
         let machine = Machine::Meta(MetaMachine::open(None, watch::Sender::default()).unwrap());
-        let machine =
-            StateMachine::new(META_GROUP, machine, Arc::new(DurableImage::default()), watch::Sender::default(), writer, ImageLock::default());
+        let machine = StateMachine::new(
+            META_GROUP,
+            machine,
+            Arc::new(DurableImage::default()),
+            watch::Sender::default(),
+            writer,
+            ImageLock::default(),
+        );
         Ok((directory, log, machine))
     }
 }

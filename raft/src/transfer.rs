@@ -71,9 +71,7 @@ fn read_frames(data: SnapshotData, mut push: impl FnMut(Bytes) -> bool) {
                 tracing::error!(%error, "read snapshot");
             }
         }
-        SnapshotData::Meta(mut image) => {
-            while !image.is_empty() && push(image.split_to(image.len().min(META_FRAME_BYTES))) {}
-        }
+        SnapshotData::Meta(mut image) => while !image.is_empty() && push(image.split_to(image.len().min(META_FRAME_BYTES))) {},
         SnapshotData::ReceivedShard { .. } => tracing::error!("a snapshot that was never installed cannot be sent"),
     }
 }
