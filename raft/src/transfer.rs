@@ -52,7 +52,7 @@ pub fn send(group: GroupId, vote: &Vote, snapshot: Snapshot) -> Outgoing {
     };
     let counter = Arc::clone(&progress);
     tokio::task::spawn_blocking(move || {
-        let mut push = |frame: wire::SnapshotFrame| {
+        let push = |frame: wire::SnapshotFrame| {
             counter.fetch_add(1, Ordering::Relaxed);
             frames.blocking_send(frame).is_ok()
         };

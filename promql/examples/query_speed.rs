@@ -1,4 +1,4 @@
-//! How long queries take over samples in memory: `cargo run --release -p promql --example engine_speed`
+//! How long queries take over samples in memory: `cargo run --release -p promql --example query_speed`
 //!
 //! 12 000 series of a counter, one sample every 15 s for an hour (240 each), in two parts as two shards would give them;
 //! dashboard queries over that hour with a step of one minute. Prints the best and the median of several runs, and the CPU
