@@ -1,7 +1,7 @@
 //! `tern-bench`: one load, four systems, one table.
 //!
 //! The load ([`load`]) is encoded before any clock starts. Then each system ([`system`]) is started fresh, takes the load as fast as it can
-//! ([`sender`]), settles, answers ten dashboard queries ([`queries`]), and is stopped before the next one starts, so that each has the machine for
+//! ([`sender`]), settles, answers what dashboards ask ([`queries`]), and is stopped before the next one starts, so that each has the machine for
 //! itself. The table ([`report`]) puts Tern's figures beside the peers'.
 //!
 //! It deliberately does not tune the peers beyond their defaults, and does not hide the client: its CPU time is a row of the table.
@@ -25,7 +25,7 @@ use crate::report::Figures;
 use crate::system::{Running, System};
 
 #[derive(Parser)]
-#[command(name = "tern-bench", about = "Runs one remote-write load and ten queries against Tern and its peers")]
+#[command(name = "tern-bench", about = "Runs one remote-write load and the questions of dashboards against Tern and its peers")]
 struct Arguments {
     /// Scraped targets, each with 700 series of 8 labels.
     #[arg(long, default_value_t = 60)]
@@ -40,7 +40,7 @@ struct Arguments {
     #[arg(long, default_value_t = 24)]
     connections: usize,
     /// Runs of each query; the median counts.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 9)]
     query_runs: usize,
     /// Systems to run, in this order. Prometheus should be the first: its answers are what others are compared with.
     #[arg(long, value_delimiter = ',', default_value = "prometheus,victoria-metrics,tern-one,tern-three")]

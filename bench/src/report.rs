@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::queries::{QUERIES, QueryAnswer};
+use crate::queries::{QUESTIONS, QueryAnswer};
 use crate::system::System;
 
 /// All figures of one system.
@@ -48,13 +48,13 @@ pub fn table(load: &str, all_figures: &[Figures]) -> String {
     for (name, figure) in ROWS {
         row(&mut out, name, all_figures, figure);
     }
-    for (index, (name, _)) in QUERIES.iter().enumerate() {
+    for (index, (name, _)) in QUESTIONS.iter().enumerate() {
         let series = all_figures.first().map_or(0, |figures| figures.answers[index].series());
-        row(&mut out, &format!("query: {name} ({series} series), ms"), all_figures, |figures| milliseconds(figures.answers[index].median));
+        row(&mut out, &format!("query: {name} ({series} results), ms"), all_figures, |figures| milliseconds(figures.answers[index].median));
     }
     out.push('\n');
-    for (index, (name, query)) in QUERIES.iter().enumerate() {
-        writeln_to(&mut out, format_args!("- {name}: `{query}`"));
+    for (index, (name, question)) in QUESTIONS.iter().enumerate() {
+        writeln_to(&mut out, format_args!("- {name}: `{question}`"));
         for figures in all_figures {
             let Some(differences) = &figures.differences else { continue };
             let verdict = differences[index].as_deref().unwrap_or("same answer");
