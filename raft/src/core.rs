@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::barrier::{Barriers, Ticket};
+use crate::confirmation;
 use crate::error::{NodeError, ReadError, WriteError};
 use crate::forward::Forwarder;
 use crate::group::{Common, Group};
@@ -38,7 +39,7 @@ pub struct Core {
     pub ready: AtomicBool,
     proposers: Proposers,
     forwarder: Forwarder,
-    barriers: Arc<Barriers>,
+    barriers: Barriers,
     budget: Semaphore,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
     /// Changes whenever a group is opened or closed.
@@ -50,7 +51,7 @@ impl Core {
         Arc::new(Self {
             proposers: Proposers::new(Arc::clone(&common.settings)),
             forwarder: Forwarder::new(Arc::clone(&common.peers)),
-            barriers: Arc::default(),
+            barriers: Barriers::default(),
             budget: Semaphore::new(common.settings.in_flight_bytes_max / BUDGET_UNIT_BYTES),
             groups: RwLock::default(),
             opened: watch::Sender::new(0),
@@ -229,7 +230,7 @@ impl Core {
         let index = match self.barriers.enter(group, deadline) {
             Ticket::Wait(index) => index,
             Ticket::Lead(index) => {
-                tokio::spawn(Arc::clone(self).run_barriers(group));
+                tokio::spawn(Arc::clone(self).run_rounds());
                 index
             }
         };
@@ -244,12 +245,25 @@ impl Core {
         }
     }
 
-    async fn run_barriers(self: Arc<Self>, group: GroupId) {
-        while let Some(round) = self.barriers.next_round(group) {
+    async fn run_rounds(self: Arc<Self>) {
+        while let Some(round) = self.barriers.next_round() {
+            let groups: Vec<_> = round.groups().into_iter().filter_map(|group| self.group(group)).collect();
+            let left = confirmation::serve(&self.common, &groups, round).await;
+            for (group, callers) in left.into_groups() {
+                if self.barriers.enter_group(group, callers) {
+                    tokio::spawn(Arc::clone(&self).run_group_barriers(group));
+                }
+            }
+        }
+    }
+
+    /// For callers that no round could serve: the group's leader is asked until one answers or nobody waits any more.
+    async fn run_group_barriers(self: Arc<Self>, group: GroupId) {
+        while let Some(mut round) = self.barriers.next_of_group(group) {
             let deadline = round.deadline();
             loop {
                 if let Some(index) = self.confirm_leader(group).await {
-                    round.confirm(index);
+                    round.confirm(group, index);
                     break;
                 }
                 if Instant::now() >= deadline || self.closing.is_cancelled() {
@@ -258,6 +272,15 @@ impl Core {
                 self.wait_for_change(group, deadline).await;
             }
         }
+    }
+
+    /// What this node says about groups when a peer reads.
+    pub async fn views(&self, groups: &[GroupId]) -> Vec<wire::GroupView> {
+        let local = self.local();
+        let held = groups.iter().filter_map(|group| self.group(*group));
+        let views =
+            held.map(|group| async move { Some(confirmation::view_to_proto(group.id, &confirmation::view_of(&group, local).await?)) });
+        futures::future::join_all(views).await.into_iter().flatten().collect()
     }
 
     /// One attempt to have the leader confirm that it leads.

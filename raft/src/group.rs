@@ -159,6 +159,11 @@ impl Group {
         self.view.clone()
     }
 
+    /// Who votes, in the membership that is in force here.
+    pub fn voters(&self) -> Vec<NodeId> {
+        self.raft.metrics().borrow_watched().membership_config.voter_ids().collect()
+    }
+
     pub fn leads(&self) -> bool {
         let view = self.view();
         view.role == ServerState::Leader && view.leader == Some(self.node)

@@ -3,8 +3,8 @@
 //! A write, from the gateway: [`Node::write`] → `core` finds the leader (this node, or another one through `forward`) →
 //! `proposer` joins what waits into one entry → Raft → `log_store` → `log_writer`, one fsync for all groups → a majority
 //! has it → `state_machine` applies it to the shard and answers.
-//! A read: [`Node::barrier`] → `barrier` shares one confirmation of the leader among all who wait → the caller reads
-//! [`Node::replica`].
+//! A read: [`Node::barrier`] → `barrier` shares one round among all who wait → `confirmation` asks the peers who leads → the
+//! caller reads [`Node::replica`].
 //!
 //! Beside that, `replicas` keeps the open groups what the meta group (`meta`) says, `controller` changes the cluster while
 //! this node leads the meta group, and `sealing` moves memory to disk and purges the log.
@@ -31,6 +31,7 @@ mod group;
 mod proposer;
 mod forward;
 mod barrier;
+mod confirmation;
 mod identity;
 mod core;
 mod status;

@@ -29,6 +29,9 @@ const ANSWERS_MAX: usize = 4096;
 /// An operator's command may wait for a leader this long.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A reader asks for the groups it holds; a node holds far fewer.
+const GROUPS_ASKED_MAX: usize = 10_000;
+
 type Answer<T> = Result<Response<T>, Status>;
 type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -175,6 +178,14 @@ impl RaftPeer for PeerService {
         let leader = local.view().leader;
         let answer = wire::ReadIndexAnswer { confirmed: index.is_some(), index: index.unwrap_or(0), leader };
         Ok(Response::new(answer))
+    }
+
+    async fn views(&self, request: Request<wire::ViewsRequest>) -> Answer<wire::ViewsAnswer> {
+        let groups = request.into_inner().groups;
+        if groups.len() > GROUPS_ASKED_MAX {
+            return Err(Status::invalid_argument(format!("{} groups asked for at once, at most {GROUPS_ASKED_MAX}", groups.len())));
+        }
+        Ok(Response::new(wire::ViewsAnswer { groups: self.core.views(&groups).await }))
     }
 
     async fn change_group(&self, request: Request<wire::ChangeGroupRequest>) -> Answer<wire::ChangeGroupAnswer> {
