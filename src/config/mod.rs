@@ -5,11 +5,13 @@
 
 mod layers;
 mod manual;
+mod otlp;
 mod settings;
 mod value;
 
 pub use layers::{Layers, Origin};
 pub use manual::{DEFAULT_FILE, Manual};
+pub use otlp::{OtlpSettings, PromotedAttributes, TranslationStrategy};
 pub use settings::{AdminAccess, Consistency, IngestSettings, LogSettings, QuerySettings, Settings, WebSettings};
 
 /// A setting that cannot be used, with the remedy in its text.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layers::Layers;
+use super::otlp::OtlpSettings;
 use super::{ConfigError, value};
 
 /// gRPC listens this many ports above HTTP unless told otherwise.
@@ -78,10 +79,19 @@ pub struct StorageSettings {
 pub struct IngestSettings {
     pub body_bytes: usize,
     pub decompressed_bytes: usize,
+    pub bytes_in_flight_max: usize,
     pub timeout: Duration,
     pub concurrency: usize,
     pub future_limit: Duration,
     pub series_cache_entries: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct InfluxSettings {
+    /// Between a measurement and a field in a metric's name.
+    pub separator: String,
+    /// What `SHOW DATABASES` answers.
+    pub databases: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -129,6 +139,8 @@ pub struct Settings {
     pub raft: RaftSettings,
     pub storage: StorageSettings,
     pub ingest: IngestSettings,
+    pub otlp: OtlpSettings,
+    pub influx: InfluxSettings,
     pub query: QuerySettings,
     pub web: WebSettings,
     pub log: LogSettings,
@@ -157,6 +169,8 @@ impl Settings {
             raft: read_raft(layers)?,
             storage: read_storage(layers)?,
             ingest: read_ingest(layers)?,
+            otlp: OtlpSettings::read(layers)?,
+            influx: read_influx(layers)?,
             query: read_query(layers)?,
             web: read_web(layers)?,
             log: read_log(layers)?,
@@ -213,10 +227,19 @@ fn read_ingest(layers: &Layers) -> Result<IngestSettings, ConfigError> {
     Ok(IngestSettings {
         body_bytes: layers.read("ingest.body_bytes", value::size_above_zero)?,
         decompressed_bytes: layers.read("ingest.decompressed_bytes", value::size_above_zero)?,
+        bytes_in_flight_max: layers.read("ingest.bytes_in_flight_max", value::size_above_zero)?,
         timeout: layers.read("ingest.timeout", value::duration_above_zero)?,
         concurrency: layers.read("ingest.concurrency", value::count_above_zero)?,
         future_limit: layers.read("ingest.future_limit", value::duration)?,
         series_cache_entries: layers.read("ingest.series_cache_entries", value::count_above_zero)?,
+    })
+}
+
+fn read_influx(layers: &Layers) -> Result<InfluxSettings, ConfigError> {
+    let databases = |text: &str| Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_string).collect());
+    Ok(InfluxSettings {
+        separator: layers.read("influx.separator", |text| Ok(text.to_string()))?,
+        databases: layers.read("influx.databases", databases)?,
     })
 }
 

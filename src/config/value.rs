@@ -15,6 +15,14 @@ pub fn duration_above_zero(text: &str) -> Result<Duration, String> {
     if value.is_zero() { Err("must be above zero".to_string()) } else { Ok(value) }
 }
 
+pub fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("write true or false".to_string()),
+    }
+}
+
 /// Bytes: `1048576`, `64KiB`, `32MiB`, `2GiB`.
 pub fn parse_size(text: &str) -> Result<usize, String> {
     let problem = || "not a size; write bytes or e.g. 64KiB, 32MiB, 2GiB".to_string();
