@@ -7,6 +7,9 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
+use super::budget::over_budget;
+use crate::ingest::budget::OverBudget;
+
 /// Why a body could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -14,6 +17,8 @@ pub enum BodyError {
     TooLarge(usize),
     #[error("the request body did not arrive within {0:?} (web.read_timeout)")]
     Timeout(Duration),
+    #[error(transparent)]
+    OverBudget(OverBudget),
     #[error("read the request body: {0}")]
     Broken(String),
 }
@@ -23,6 +28,7 @@ impl BodyError {
         match self {
             BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+            BodyError::OverBudget(_) => StatusCode::SERVICE_UNAVAILABLE,
             BodyError::Broken(_) => StatusCode::BAD_REQUEST,
         }
     }
@@ -33,7 +39,7 @@ pub async fn read(body: Body, bytes_max: usize, timeout: Duration) -> Result<Byt
         Err(_) => Err(BodyError::Timeout(timeout)),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge(bytes_max)),
-        Ok(Err(error)) => Err(BodyError::Broken(error.to_string())),
+        Ok(Err(error)) => Err(over_budget(&*error).map_or_else(|| BodyError::Broken(error.to_string()), BodyError::OverBudget)),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::ingest::writer::{Tolerance, WriteFailure, WriteRules};
 use crate::ingest::{compression, exposition, native_json};
 
 /// A request is written whole or refused whole; the newest write of a sample counts.
-const RULES: WriteRules = WriteRules { tolerance: Tolerance::Nothing, conflicts: ConflictPolicy::LastWriteWins };
+pub const RULES: WriteRules = WriteRules { tolerance: Tolerance::Nothing, conflicts: ConflictPolicy::LastWriteWins };
 
 const JSON_HINT: &str = "send a JSON array or lines of {\"name\": \"http_requests\", \"labels\": {\"service\": \"auth\"}, \"timestamp\": 1700000000, \"value\": 1}";
 const TEXT_HINT: &str = "send lines of the Prometheus text format: http_requests{service=\"auth\"} 1 1700000000000";
@@ -84,7 +84,7 @@ pub fn decode_status(error: &DecodeError) -> StatusCode {
 }
 
 /// `element 3: missing metric name (and 2 more samples in 2 elements)`.
-fn refused_text(refusals: &[Refusal]) -> String {
+pub fn refused_text(refusals: &[Refusal]) -> String {
     let Some((first, rest)) = refusals.split_first() else { return "refused".to_string() };
     let mut text = match first.line {
         Some(line) => format!("line {line}: {}", first.reason),

@@ -8,6 +8,7 @@
 mod failure;
 mod params;
 mod stream;
+mod budget;
 mod body;
 mod envelope;
 mod query_json;
@@ -18,6 +19,7 @@ mod observe;
 mod health;
 mod ingest;
 mod remote_write;
+mod influx;
 mod prometheus_query;
 mod prometheus_labels;
 mod prometheus_status;

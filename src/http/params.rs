@@ -20,7 +20,6 @@ pub struct Params {
 
 impl Params {
     /// The parameters of a URL's query alone.
-    #[cfg(test)]
     pub fn from_query(query: &str) -> Params {
         let mut params = Params::default();
         params.extend(query.as_bytes());

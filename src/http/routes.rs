@@ -9,17 +9,20 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use super::budget::within_budget;
 use super::failure::{Failure, Kind};
 use super::observe::observe;
 use super::{
-    App, admin, health, ingest, native_query, prometheus_empty, prometheus_labels, prometheus_query, prometheus_status, remote_write,
-    self_page,
+    App, admin, health, influx, ingest, native_query, prometheus_empty, prometheus_labels, prometheus_query, prometheus_status,
+    remote_write, self_page,
 };
 
 /// Everything this node answers over HTTP.
 pub fn router(app: Arc<App>) -> Router {
-    let data = writes().merge(reads()).layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
+    let writes = writes().layer(from_fn_with_state(Arc::clone(&app), within_budget));
+    let data = writes.merge(reads()).layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
     data.merge(status())
+        .merge(influx_status())
         .merge(admin_routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -38,6 +41,21 @@ fn writes() -> Router<Arc<App>> {
         .route("/ingest/metrics", post(ingest::metrics))
         .route("/api/v1/import/prometheus", post(ingest::exposition))
         .route("/api/v1/write", post(remote_write::write))
+        .route("/write", post(influx::write_v1))
+        .route("/api/v2/write", post(influx::write_v2))
+        .route("/influx/write", post(influx::write_v1))
+        .route("/influx/api/v2/write", post(influx::write_v2))
+}
+
+/// What clients of InfluxDB ask before they write.
+fn influx_status() -> Router<Arc<App>> {
+    Router::new()
+        .route("/query", get(influx::query).post(influx::query))
+        .route("/influx/query", get(influx::query).post(influx::query))
+        .route("/ping", get(influx::ping))
+        .route("/influx/ping", get(influx::ping))
+        .route("/health", get(influx::health))
+        .route("/influx/health", get(influx::health))
 }
 
 fn reads() -> Router<Arc<App>> {

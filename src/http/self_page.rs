@@ -19,6 +19,7 @@ pub async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     page.family("tern_build_info", "gauge", "Version of this build.");
     page.sample("tern_build_info", &format!("version=\"{}\"", version::TERN), 1.0);
     app.metrics.write(&mut page);
+    page.gauge("tern_ingest_bytes_in_flight", "Bytes that write requests hold now.", app.writer.budget().used() as f64);
     write_raft(&mut page, &app.node.status());
     let engine = Arc::clone(&app.engine);
     match tokio::task::spawn_blocking(move || engine.stats()).await {

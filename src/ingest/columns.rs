@@ -81,6 +81,8 @@ pub struct Columns {
     pub exemplars: Vec<Attachment>,
     pub metadata: Vec<Attachment>,
     pub refused: Vec<RefusedSeries>,
+    /// Series of a text format whose keys stand in the arena, and where their lines begin in the body.
+    places: Vec<(u32, u32)>,
     /// Scratch of the remote write 2.0 decoder: where each symbol stands in the body, and the references of one series.
     pub(super) symbols: Vec<(u32, u32)>,
     pub(super) references: Vec<u32>,
@@ -102,6 +104,7 @@ impl Columns {
         self.exemplars.clear();
         self.metadata.clear();
         self.refused.clear();
+        self.places.clear();
         self.symbols.clear();
         self.references.clear();
     }
@@ -109,10 +112,16 @@ impl Columns {
     /// Bytes held, so that a pool can drop a `Columns` that one huge request has blown up.
     pub fn capacity_bytes(&self) -> usize {
         self.series.capacity() * size_of::<Series>()
+            + self.places.capacity() * 8
             + self.arena.capacity()
             + (self.timestamps.capacity() + self.values.capacity()) * 8
             + (self.histograms.capacity() + self.exemplars.capacity() + self.metadata.capacity()) * size_of::<Attachment>()
             + self.symbols.capacity() * 8
+    }
+
+    /// Bytes of the request that is staged.
+    pub fn bytes(&self) -> usize {
+        self.series.len() * size_of::<Series>() + self.arena.len() + self.timestamps.len() * 16
     }
 
     pub fn series_count(&self) -> usize {
@@ -167,10 +176,14 @@ impl Columns {
         label_forms::sort_and_validate(out)
     }
 
-    /// Line of the body, from 1, at which a series of the text format stands; for messages about its labels.
+    /// Line of the body, from 1, at which a series of a text format stands; for messages about its labels.
     pub fn line(&self, body: &[u8], series: usize) -> Option<usize> {
         let entry = &self.series[series];
-        let before = body.get(..entry.key_start as usize).filter(|_| entry.form == KeyForm::Text)?;
+        let place = match entry.form {
+            KeyForm::Text => entry.key_start,
+            _ => self.places[self.places.binary_search_by_key(&(series as u32), |place| place.0).ok()?].1,
+        };
+        let before = body.get(..place as usize)?;
         Some(1 + before.iter().filter(|&&byte| byte == b'\n').count())
     }
 
@@ -202,6 +215,12 @@ impl Columns {
             first_sample: self.timestamps.len() as u32,
             form: KeyForm::Pairs,
         });
+    }
+
+    /// Where the series begun last stands in the body, for messages about it; only of text formats.
+    #[inline]
+    pub(super) fn remember_place(&mut self, place: usize) {
+        self.places.push((self.series.len() as u32 - 1, place as u32));
     }
 
     /// Appends one half of a label: names and values alternate.

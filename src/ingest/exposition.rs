@@ -158,6 +158,7 @@ impl<'a> Line<'a> {
         }
         if found.escaped {
             self.stage_escaped(key_start, columns)?;
+            columns.remember_place(offset);
         } else {
             columns.begin_series(KeyForm::Text, offset + key_start, offset + key_end);
         }

@@ -9,11 +9,13 @@ pub mod decode_error;
 pub mod protobuf;
 pub mod label_forms;
 pub mod columns;
+pub mod budget;
 pub mod compression;
 pub mod remote_write_v1;
 pub mod remote_write_v2;
 pub mod exposition;
 pub mod native_json;
+pub mod influx;
 #[cfg(test)]
 mod remote_write_tests;
 pub mod series_cache;

@@ -17,6 +17,7 @@ use storage::labels::ShardId;
 use storage::{HashKey, PartOutcome};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::budget::{ByteBudget, OverBudget, Reservation};
 use super::columns::Columns;
 use super::decode_error::DecodeError;
 use super::router::{Bounds, Foreign, Refusal, RefusalCause, Routed, Topology};
@@ -117,6 +118,12 @@ pub enum WriteFailure {
     Internal(String),
 }
 
+impl From<OverBudget> for WriteFailure {
+    fn from(error: OverBudget) -> WriteFailure {
+        WriteFailure::Unavailable(error.to_string())
+    }
+}
+
 fn refusal_text(refusals: &[Refusal]) -> String {
     let samples: usize = refusals.iter().map(|refusal| refusal.samples).sum();
     let first = refusals.first().map_or("", |refusal| &refusal.reason);
@@ -136,6 +143,7 @@ pub struct Writer {
     /// The incarnations that the cached ids belong to.
     incarnations: Mutex<Vec<u64>>,
     columns: Mutex<Vec<Columns>>,
+    budget: Arc<ByteBudget>,
     places: Semaphore,
     waiting: AtomicUsize,
     /// Jobs that may parse at once.
@@ -147,6 +155,7 @@ impl Writer {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Writer {
             cache: SeriesCache::new(settings.series_cache_entries),
+            budget: ByteBudget::new(settings.bytes_in_flight_max),
             places: Semaphore::new(settings.concurrency),
             waiting: AtomicUsize::new(0),
             parsers: Semaphore::new(cores),
@@ -159,6 +168,11 @@ impl Writer {
             retention,
             metrics,
         }
+    }
+
+    /// What all requests may hold together; bodies count against it before they come here.
+    pub fn budget(&self) -> &Arc<ByteBudget> {
+        &self.budget
     }
 
     /// Writes one request. `parse` turns the raw body into columns and answers with the uncompressed body, which the
@@ -208,7 +222,7 @@ impl Writer {
         P: FnOnce(Bytes, &mut Columns) -> Result<Bytes, DecodeError> + Send + 'static,
     {
         let topology = self.topology()?;
-        let (mut routed, foreign) = self.parse_and_route(body, stage, topology, parse).await?;
+        let (mut routed, foreign, _reservation) = self.parse_and_route(body, stage, topology, parse).await?;
         for part in &foreign {
             self.look_up_elsewhere(&mut routed, part).await;
         }
@@ -229,7 +243,7 @@ impl Writer {
         stage: Stage,
         topology: Topology,
         parse: P,
-    ) -> Result<(Routed, Vec<Foreign>), WriteFailure>
+    ) -> Result<(Routed, Vec<Foreign>, Reservation), WriteFailure>
     where
         P: FnOnce(Bytes, &mut Columns) -> Result<Bytes, DecodeError> + Send + 'static,
     {
@@ -242,7 +256,7 @@ impl Writer {
         job.await.map_err(|error| WriteFailure::Internal(format!("parse a write: {error}")))?
     }
 
-    fn parse_and_route_now<P>(&self, body: Bytes, topology: Topology, parse: P) -> Result<(Routed, Vec<Foreign>), WriteFailure>
+    fn parse_and_route_now<P>(&self, body: Bytes, topology: Topology, parse: P) -> Result<(Routed, Vec<Foreign>, Reservation), WriteFailure>
     where
         P: FnOnce(Bytes, &mut Columns) -> Result<Bytes, DecodeError>,
     {
@@ -255,6 +269,12 @@ impl Writer {
                 return Err(error.into());
             }
         };
+        // Counted when it is there: not more requests are parsed at once than there are cores, and each has its own bounds.
+        let mut reservation = self.budget.reservation();
+        if let Err(error) = reservation.grow(body.len() + columns.bytes()) {
+            self.keep(columns);
+            return Err(error.into());
+        }
         let parsed = Instant::now();
         self.metrics.ingest.parse.observe(parsed - start);
         let (routed, foreign) = Routed::new(columns, body, self.bounds(), &self.cache, self.secret, topology, |shard, hashes, ids| {
@@ -266,7 +286,7 @@ impl Writer {
         let misses = routed.cache_misses() as u64;
         self.metrics.ingest.series_cache_misses.add(misses);
         self.metrics.ingest.series_cache_hits.add(routed.columns().series_count() as u64 - misses);
-        Ok((routed, foreign))
+        Ok((routed, foreign, reservation))
     }
 
     /// Without an answer the series simply travel with their labels.
