@@ -14,6 +14,8 @@
 //! - `timestamps.len() == values.len()`;
 //! - every key range lies inside the body or the arena, as its form says.
 
+use storage::{Exemplar, Metadata, MetricType};
+
 use super::label_forms::{self, LabelProblem};
 
 /// How the bytes of a key encode labels, and where they stand. Two keys mean the same labels only if their forms are
@@ -38,10 +40,10 @@ struct Series {
     form: KeyForm,
 }
 
-/// Something of a series (or of the request) that is not a float sample: a byte range of the body.
+/// Something of a series that is not a float sample: a byte range of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attachment {
-    /// The staged series it belongs to; `u32::MAX` for metadata of a whole metric.
+    /// The staged series it belongs to.
     pub series: u32,
     pub start: u32,
     pub end: u32,
@@ -62,10 +64,23 @@ pub struct RefusedSeries {
 /// hold millions.
 pub const REFUSED_LISTED_MAX: usize = 64;
 
+/// Exemplars, and as many entries of metadata, that one request may carry; a few bytes of a body can mean one. What comes
+/// after is not stored.
+pub const SIDE_ENTRIES_MAX: usize = 100_000;
+
 /// Bound of the labels that a request of so many bytes may spell out in the arena: few bytes of references can mean many of
 /// labels. Honest requests stay below 16 times their size.
 pub fn arena_bytes_max(body_bytes: usize) -> usize {
     (32 * body_bytes).clamp(1 << 20, 64 << 20)
+}
+
+/// One metadata message of remote write 2.0; its references are those of the symbol table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MetadataReferences {
+    pub metric: u32,
+    pub metric_type: MetricType,
+    pub help: u32,
+    pub unit: u32,
 }
 
 /// One parsed request.
@@ -78,14 +93,19 @@ pub struct Columns {
     /// One for each sample; any bit pattern, the stale marker included.
     pub values: Vec<f64>,
     pub histograms: Vec<Attachment>,
-    pub exemplars: Vec<Attachment>,
-    pub metadata: Vec<Attachment>,
+    /// With the staged series that each belongs to, in the order of the series.
+    pub exemplars: Vec<(u32, Exemplar)>,
+    /// Exemplars that cannot be stored: labels too long, twice or no text, or too many in one request.
+    pub exemplars_refused: usize,
+    pub metadata: Vec<Metadata>,
     pub refused: Vec<RefusedSeries>,
     /// Series of a text format whose keys stand in the arena, and where their lines begin in the body.
     places: Vec<(u32, u32)>,
     /// Scratch of the remote write 2.0 decoder: where each symbol stands in the body, and the references of one series.
     pub(super) symbols: Vec<(u32, u32)>,
     pub(super) references: Vec<u32>,
+    /// What that decoder staged last as metadata.
+    pub(super) metadata_last: Option<MetadataReferences>,
 }
 
 impl Columns {
@@ -102,11 +122,13 @@ impl Columns {
         self.values.clear();
         self.histograms.clear();
         self.exemplars.clear();
+        self.exemplars_refused = 0;
         self.metadata.clear();
         self.refused.clear();
         self.places.clear();
         self.symbols.clear();
         self.references.clear();
+        self.metadata_last = None;
     }
 
     /// Bytes held, so that a pool can drop a `Columns` that one huge request has blown up.
@@ -115,7 +137,9 @@ impl Columns {
             + self.places.capacity() * 8
             + self.arena.capacity()
             + (self.timestamps.capacity() + self.values.capacity()) * 8
-            + (self.histograms.capacity() + self.exemplars.capacity() + self.metadata.capacity()) * size_of::<Attachment>()
+            + self.histograms.capacity() * size_of::<Attachment>()
+            + self.exemplars.capacity() * size_of::<(u32, Exemplar)>()
+            + self.metadata.capacity() * size_of::<Metadata>()
             + self.symbols.capacity() * 8
     }
 
@@ -273,5 +297,22 @@ impl Columns {
     pub(super) fn push_sample(&mut self, timestamp_ms: i64, value: f64) {
         self.timestamps.push(timestamp_ms);
         self.values.push(value);
+    }
+
+    /// Appends an exemplar of the series begun last. One that OpenMetrics does not allow is counted and left out.
+    pub(super) fn push_exemplar(&mut self, exemplar: &Exemplar) {
+        let Some(series) = self.series.len().checked_sub(1) else { return };
+        if self.exemplars.len() < SIDE_ENTRIES_MAX && exemplar.is_valid() {
+            self.exemplars.push((series as u32, exemplar.clone()));
+        } else {
+            self.exemplars_refused += 1;
+        }
+    }
+
+    /// Appends what is said about a metric.
+    pub(super) fn push_metadata(&mut self, metadata: Metadata) {
+        if self.metadata.len() < SIDE_ENTRIES_MAX && !metadata.metric.is_empty() {
+            self.metadata.push(metadata.shortened());
+        }
     }
 }

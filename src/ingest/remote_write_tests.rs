@@ -7,13 +7,14 @@ use super::label_forms::{LabelProblem, sort_and_validate};
 use super::{remote_write_v1, remote_write_v2};
 use proptest::prelude::*;
 use prost::Message;
+use storage::{Exemplar, Metadata, MetricType};
 
 #[derive(Clone, PartialEq, Message)]
 struct WriteRequest {
     #[prost(message, repeated, tag = "1")]
     timeseries: Vec<TimeSeries>,
     #[prost(message, repeated, tag = "3")]
-    metadata: Vec<Opaque>,
+    metadata: Vec<MetricMetadata>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -23,7 +24,7 @@ struct TimeSeries {
     #[prost(message, repeated, tag = "2")]
     samples: Vec<Sample>,
     #[prost(message, repeated, tag = "3")]
-    exemplars: Vec<Opaque>,
+    exemplars: Vec<ExemplarV1>,
     #[prost(message, repeated, tag = "4")]
     histograms: Vec<Opaque>,
 }
@@ -68,13 +69,47 @@ struct TimeSeriesV2 {
     #[prost(message, repeated, tag = "3")]
     histograms: Vec<Opaque>,
     #[prost(message, repeated, tag = "4")]
-    exemplars: Vec<Opaque>,
+    exemplars: Vec<ExemplarV2>,
     #[prost(message, optional, tag = "5")]
     metadata: Option<MetadataV2>,
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct ExemplarV1 {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Label>,
+    #[prost(double, tag = "2")]
+    value: f64,
+    #[prost(int64, tag = "3")]
+    timestamp: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExemplarV2 {
+    #[prost(uint32, repeated, tag = "1")]
+    labels_refs: Vec<u32>,
+    #[prost(double, tag = "2")]
+    value: f64,
+    #[prost(int64, tag = "3")]
+    timestamp: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct MetricMetadata {
+    #[prost(uint64, tag = "1")]
+    metric_type: u64,
+    #[prost(string, tag = "2")]
+    metric_family_name: String,
+    #[prost(string, tag = "4")]
+    help: String,
+    #[prost(string, tag = "5")]
+    unit: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct MetadataV2 {
+    #[prost(uint64, tag = "1")]
+    metric_type: u64,
     #[prost(uint32, tag = "3")]
     help_ref: u32,
     #[prost(uint32, tag = "4")]
@@ -100,25 +135,48 @@ fn opaque() -> impl Strategy<Value = Vec<Opaque>> {
     prop::collection::vec(any::<u64>().prop_map(|number| Opaque { number }), 0..3)
 }
 
+fn exemplar_v1() -> impl Strategy<Value = ExemplarV1> {
+    (prop::collection::vec(label(), 0..3), sample()).prop_map(|(labels, sample)| ExemplarV1 {
+        labels,
+        value: sample.value,
+        timestamp: sample.timestamp,
+    })
+}
+
+fn metric_metadata() -> impl Strategy<Value = MetricMetadata> {
+    let fields = (0..10u64, text(), text(), text());
+    fields.prop_map(|(metric_type, metric_family_name, help, unit)| MetricMetadata { metric_type, metric_family_name, help, unit })
+}
+
 fn request() -> impl Strategy<Value = WriteRequest> {
     let labels = prop::collection::vec(label(), 0..6);
     let samples = prop::collection::vec(sample(), 0..4);
-    let series = (labels, samples, opaque(), opaque()).prop_map(|(labels, samples, exemplars, histograms)| TimeSeries {
+    let exemplars = prop::collection::vec(exemplar_v1(), 0..3);
+    let series = (labels, samples, exemplars, opaque()).prop_map(|(labels, samples, exemplars, histograms)| TimeSeries {
         labels,
         samples,
         exemplars,
         histograms,
     });
-    (prop::collection::vec(series, 0..6), opaque()).prop_map(|(timeseries, metadata)| WriteRequest { timeseries, metadata })
+    let metadata = prop::collection::vec(metric_metadata(), 0..3);
+    (prop::collection::vec(series, 0..6), metadata).prop_map(|(timeseries, metadata)| WriteRequest { timeseries, metadata })
 }
 
 fn request_v2() -> impl Strategy<Value = RequestV2> {
     let references = prop::collection::vec(0u32..8, 0..7);
     let samples = prop::collection::vec(sample(), 0..3);
-    let metadata = prop::option::of((0u32..8, 0u32..8).prop_map(|(help_ref, unit_ref)| MetadataV2 { help_ref, unit_ref }));
-    let series = (references, samples, opaque(), opaque(), metadata).prop_map(|(labels_refs, samples, histograms, exemplars, metadata)| {
-        TimeSeriesV2 { labels_refs, samples, histograms, exemplars, metadata }
+    let metadata = (0..9u64, 0u32..8, 0u32..8);
+    let metadata = prop::option::of(metadata.prop_map(|(metric_type, help_ref, unit_ref)| MetadataV2 { metric_type, help_ref, unit_ref }));
+    let exemplar = (prop::collection::vec(0u32..9, 0..5), sample()).prop_map(|(labels_refs, sample)| ExemplarV2 {
+        labels_refs,
+        value: sample.value,
+        timestamp: sample.timestamp,
     });
+    let exemplars = prop::collection::vec(exemplar, 0..3);
+    let series =
+        (references, samples, opaque(), exemplars, metadata).prop_map(|(labels_refs, samples, histograms, exemplars, metadata)| {
+            TimeSeriesV2 { labels_refs, samples, histograms, exemplars, metadata }
+        });
     (prop::collection::vec(text(), 0..8), prop::collection::vec(series, 0..6))
         .prop_map(|(symbols, timeseries)| RequestV2 { symbols, timeseries })
 }
@@ -159,11 +217,40 @@ fn check_v1(body: &[u8]) {
             let series = expected.timeseries.iter();
             let plain: Vec<_> = series.clone().map(|series| plain(names_and_values(&series.labels), &series.samples)).collect();
             assert_eq!(staged(&columns, body), plain);
-            assert_eq!(columns.exemplars.len(), series.clone().map(|series| series.exemplars.len()).sum::<usize>());
+            let exemplars: Vec<_> = series.clone().map(|series| series.exemplars.iter().map(exemplar_of_v1).collect()).collect();
+            assert_exemplars(&columns, exemplars);
             assert_eq!(columns.histograms.len(), series.map(|series| series.histograms.len()).sum::<usize>());
-            assert_eq!(columns.metadata.len(), expected.metadata.len());
+            let named = expected.metadata.iter().filter(|metadata| !metadata.metric_family_name.is_empty());
+            assert_eq!(columns.metadata, named.map(metadata_of_v1).collect::<Vec<_>>());
         }
     }
+}
+
+/// The staged exemplars are the valid ones of each series, and the others are counted.
+fn assert_exemplars(columns: &Columns, expected: Vec<Vec<Option<Exemplar>>>) {
+    let count: usize = expected.iter().map(Vec::len).sum();
+    let with_series = expected.into_iter().zip(0..).flat_map(|(list, series)| list.into_iter().map(move |exemplar| (series, exemplar)));
+    let valid = with_series.filter_map(|(series, exemplar)| Some((series, exemplar.filter(Exemplar::is_valid)?)));
+    // By their text, because a value may be no number.
+    let valid: Vec<(u32, Exemplar)> = valid.collect();
+    assert_eq!(format!("{:?}", columns.exemplars), format!("{valid:?}"));
+    assert_eq!(columns.exemplars_refused, count - valid.len());
+}
+
+fn exemplar_with(timestamp_ms: i64, value: f64, labels: &[(String, String)]) -> Exemplar {
+    let mut exemplar = Exemplar { timestamp_ms, value, labels: Vec::new() };
+    labels.iter().for_each(|(name, value)| exemplar.push_label(name, value));
+    exemplar.sort_labels();
+    exemplar
+}
+
+fn exemplar_of_v1(sent: &ExemplarV1) -> Option<Exemplar> {
+    Some(exemplar_with(sent.timestamp, sent.value, &names_and_values(&sent.labels)))
+}
+
+fn metadata_of_v1(sent: &MetricMetadata) -> Metadata {
+    let metric_type = MetricType::from_number(sent.metric_type);
+    Metadata { metric: sent.metric_family_name.clone(), metric_type, help: sent.help.clone(), unit: sent.unit.clone() }.shortened()
 }
 
 fn names_and_values(labels: &[Label]) -> Vec<(String, String)> {
@@ -190,9 +277,17 @@ fn check_v2(body: &[u8]) {
             assert_eq!(staged(&columns, body), plain);
             assert_eq!(columns.refused.len(), expected.timeseries.len() - good.len());
             assert_eq!(columns.histograms.len(), good.iter().map(|series| series.histograms.len()).sum::<usize>());
-            assert_eq!(columns.exemplars.len(), good.iter().map(|series| series.exemplars.len()).sum::<usize>());
+            let exemplars = |series: &&TimeSeriesV2| series.exemplars.iter().map(|sent| exemplar_of_v2(sent, symbols)).collect();
+            assert_exemplars(&columns, good.iter().map(exemplars).collect());
         }
     }
+}
+
+fn exemplar_of_v2(sent: &ExemplarV2, symbols: &[String]) -> Option<Exemplar> {
+    let texts: Option<Vec<&String>> = sent.labels_refs.iter().map(|reference| symbols.get(*reference as usize)).collect();
+    let texts = texts.filter(|texts| texts.len().is_multiple_of(2))?;
+    let labels: Vec<_> = texts.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    Some(exemplar_with(sent.timestamp, sent.value, &labels))
 }
 
 /// The rules of remote write 2.0 that do not look into the labels.
@@ -315,6 +410,30 @@ fn v2_refuses_series_one_by_one() {
         ]
     );
     assert_eq!((columns.series_count(), columns.sample_count()), (2, 4));
+}
+
+#[test]
+fn v2_metadata_is_of_the_family_and_staged_once() {
+    let symbols = ["", "__name__", "lat_bucket", "lat_sum", "le", "1", "Latency.", "s", "up"].map(str::to_string).to_vec();
+    let series = |labels_refs: &[u32], metadata: Option<MetadataV2>| TimeSeriesV2 {
+        labels_refs: labels_refs.to_vec(),
+        samples: vec![Sample { value: 1.0, timestamp: 5 }],
+        metadata,
+        ..TimeSeriesV2::default()
+    };
+    let histogram = Some(MetadataV2 { metric_type: 3, help_ref: 6, unit_ref: 7 });
+    let timeseries = vec![
+        series(&[1, 2, 4, 5], histogram.clone()),
+        series(&[1, 2, 4, 5], histogram.clone()),
+        series(&[1, 3], histogram),
+        series(&[1, 8], Some(MetadataV2::default())),
+        series(&[1, 8], Some(MetadataV2 { metric_type: 2, ..MetadataV2::default() })),
+    ];
+    let mut columns = Columns::new();
+    remote_write_v2::decode(&RequestV2 { symbols, timeseries }.encode_to_vec(), &mut columns).unwrap();
+    let found: Vec<_> =
+        columns.metadata.iter().map(|it| (it.metric.as_str(), it.metric_type, it.help.as_str(), it.unit.as_str())).collect();
+    assert_eq!(found, [("lat", MetricType::Histogram, "Latency.", "s"), ("up", MetricType::Gauge, "", "")]);
 }
 
 /// So many series, each with so many references to one label text of so many bytes.

@@ -6,11 +6,15 @@
 //!                repeated Exemplar exemplars = 3; repeated Histogram histograms = 4; }
 //! Label        { string name = 1; string value = 2; }
 //! Sample       { double value = 1; int64 timestamp = 2; }
+//! Exemplar     { repeated Label labels = 1; double value = 2; int64 timestamp = 3; }
+//! MetricMetadata { MetricType type = 1; string metric_family_name = 2; string help = 4; string unit = 5; }
 //! ```
 //! <https://prometheus.io/docs/specs/prw/remote_write_spec/>
 //!
 //! All encoders write a series' labels in one run at its beginning: that run is the series' key and is only stepped
 //! over. Labels anywhere else are legal protobuf, so they are gathered into the arena, slowly.
+
+use storage::{Exemplar, Metadata, MetricType};
 
 use super::columns::{Attachment, Columns, KeyForm};
 use super::decode_error::DecodeError;
@@ -28,6 +32,14 @@ const HISTOGRAM: u32 = tag(4, LENGTH);
 const VALUE: u32 = tag(1, FIXED64);
 const TIMESTAMP: u32 = tag(2, VARINT);
 
+pub(super) const EXEMPLAR_VALUE: u32 = tag(2, FIXED64);
+pub(super) const EXEMPLAR_TIMESTAMP: u32 = tag(3, VARINT);
+
+pub(super) const METRIC_TYPE: u32 = tag(1, VARINT);
+const METRIC_NAME: u32 = tag(2, LENGTH);
+const HELP: u32 = tag(4, LENGTH);
+const UNIT: u32 = tag(5, LENGTH);
+
 /// Stages a whole request. After an error nothing that was staged may be used.
 pub fn decode(body: &[u8], columns: &mut Columns) -> Result<(), DecodeError> {
     if u32::try_from(body.len()).is_err() {
@@ -38,8 +50,9 @@ pub fn decode(body: &[u8], columns: &mut Columns) -> Result<(), DecodeError> {
         match request.tag()? {
             SERIES => parse_series(request.message()?, columns)?,
             METADATA => {
-                let attachment = attachment(u32::MAX, &mut request)?;
-                columns.metadata.push(attachment);
+                if let Some(metadata) = parse_metadata(request.message()?)? {
+                    columns.push_metadata(metadata);
+                }
             }
             other => request.skip(other)?,
         }
@@ -73,10 +86,10 @@ fn parse_series(mut series: Cursor, columns: &mut Columns) -> Result<(), DecodeE
                 series.bytes()?;
                 scattered = true;
             }
-            EXEMPLAR => {
-                let attachment = attachment(columns.series_count() as u32 - 1, &mut series)?;
-                columns.exemplars.push(attachment);
-            }
+            EXEMPLAR => match parse_exemplar(series.message()?)? {
+                Some(exemplar) => columns.push_exemplar(&exemplar),
+                None => columns.exemplars_refused += 1,
+            },
             HISTOGRAM => {
                 let attachment = attachment(columns.series_count() as u32 - 1, &mut series)?;
                 columns.histograms.push(attachment);
@@ -116,4 +129,43 @@ fn gather_labels(mut series: Cursor, columns: &mut Columns) -> Result<(), Decode
     }
     columns.rekey_from_arena(mark);
     Ok(())
+}
+
+/// None when a label is no text.
+fn parse_exemplar(mut message: Cursor) -> Result<Option<Exemplar>, DecodeError> {
+    let mut exemplar = Exemplar { timestamp_ms: 0, value: 0.0, labels: Vec::new() };
+    let mut is_text = true;
+    while !message.is_empty() {
+        match message.tag()? {
+            LABEL => {
+                let (name, value) = protobuf_label(message.message()?)?;
+                match (std::str::from_utf8(name), std::str::from_utf8(value)) {
+                    (Ok(name), Ok(value)) => exemplar.push_label(name, value),
+                    _ => is_text = false,
+                }
+            }
+            EXEMPLAR_VALUE => exemplar.value = f64::from_bits(message.fixed64()?),
+            EXEMPLAR_TIMESTAMP => exemplar.timestamp_ms = message.varint()? as i64,
+            other => message.skip(other)?,
+        }
+    }
+    exemplar.sort_labels();
+    Ok(is_text.then_some(exemplar))
+}
+
+/// None when a field is no text.
+fn parse_metadata(mut message: Cursor) -> Result<Option<Metadata>, DecodeError> {
+    let (mut metric_type, mut metric, mut help, mut unit) = (MetricType::Unknown, &[][..], &[][..], &[][..]);
+    while !message.is_empty() {
+        match message.tag()? {
+            METRIC_TYPE => metric_type = MetricType::from_number(message.varint()?),
+            METRIC_NAME => metric = message.bytes()?,
+            HELP => help = message.bytes()?,
+            UNIT => unit = message.bytes()?,
+            other => message.skip(other)?,
+        }
+    }
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let (Some(metric), Some(help), Some(unit)) = (text(metric), text(help), text(unit)) else { return Ok(None) };
+    Ok(Some(Metadata { metric: metric.into(), metric_type, help: help.into(), unit: unit.into() }))
 }
