@@ -42,7 +42,7 @@ impl Exemplar {
 }
 
 /// The type of a metric, by the names that OpenMetrics and Prometheus' API use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MetricType {
     /// Nobody said.
     #[default]
@@ -98,7 +98,7 @@ impl MetricType {
 }
 
 /// What is said about all series of one metric.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Metadata {
     /// The metric (family) it is about.
     pub metric: String,

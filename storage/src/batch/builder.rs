@@ -1,9 +1,11 @@
 //! Collects samples and encodes them once. Meant to be kept and reused: nothing is allocated per sample.
 
+use super::beside::{self, Deletion, ExemplarTarget};
 use super::{
-    CHECKSUM_BYTES, Columns, ConflictPolicy, NEW_SERIES_MAX, SAMPLES_MAX, SECTION_DEFINITIONS, SECTION_KNOWN_SAMPLES, SECTION_NEW_SAMPLES,
-    TARGET_STEP, TIMESTAMP_STEP, VERSION, numbers, runs,
+    CHECKSUM_BYTES, Columns, ConflictPolicy, NEW_SERIES_MAX, SAMPLES_MAX, SECTION_DEFINITIONS, SECTION_DELETIONS, SECTION_EXEMPLARS,
+    SECTION_KNOWN_SAMPLES, SECTION_METADATA, SECTION_NEW_SAMPLES, TARGET_STEP, TIMESTAMP_STEP, VERSION, numbers, runs,
 };
+use crate::exemplar::{Exemplar, Metadata};
 use crate::labels::SeriesId;
 use crate::varint;
 
@@ -19,9 +21,26 @@ pub struct BatchBuilder {
     defined: u32,
     new: Columns,
     known: Columns,
+    exemplars: Records,
+    metadata: Records,
+    deletions: Records,
     numbers: numbers::Encoder,
     scratch: Vec<u8>,
     section: Vec<u8>,
+}
+
+/// Encoded records and their number.
+#[derive(Default)]
+struct Records {
+    count: u64,
+    bytes: Vec<u8>,
+}
+
+impl Records {
+    fn clear(&mut self) {
+        self.count = 0;
+        self.bytes.clear();
+    }
 }
 
 impl BatchBuilder {
@@ -33,6 +52,9 @@ impl BatchBuilder {
             defined: 0,
             new: Columns::default(),
             known: Columns::default(),
+            exemplars: Records::default(),
+            metadata: Records::default(),
+            deletions: Records::default(),
             numbers: numbers::Encoder::default(),
             scratch: Vec::new(),
             section: Vec::new(),
@@ -45,6 +67,9 @@ impl BatchBuilder {
         self.defined = 0;
         self.new.clear();
         self.known.clear();
+        self.exemplars.clear();
+        self.metadata.clear();
+        self.deletions.clear();
     }
 
     /// Starts the next batch in the same memory, under another policy.
@@ -81,6 +106,35 @@ impl BatchBuilder {
         series
     }
 
+    /// Adds an exemplar of a series whose number is known. It must be valid.
+    pub fn push_exemplar(&mut self, series: SeriesId, exemplar: &Exemplar) {
+        self.exemplars.count += 1;
+        beside::put_exemplar(&mut self.exemplars.bytes, ExemplarTarget::Known(series), exemplar);
+    }
+
+    /// Adds an exemplar of a series defined in this batch. It must be valid.
+    pub fn push_defined_exemplar(&mut self, series: NewSeries, exemplar: &Exemplar) {
+        self.exemplars.count += 1;
+        beside::put_exemplar(&mut self.exemplars.bytes, ExemplarTarget::Defined(series.0), exemplar);
+    }
+
+    /// Adds what is said about a metric.
+    pub fn push_metadata(&mut self, metadata: &Metadata) {
+        self.metadata.count += 1;
+        beside::put_metadata(&mut self.metadata.bytes, metadata);
+    }
+
+    /// Adds a deletion. It takes away what the log holds before this batch, and the samples in the batch.
+    pub fn push_deletion(&mut self, deletion: &Deletion) {
+        self.deletions.count += 1;
+        beside::put_deletion(&mut self.deletions.bytes, deletion);
+    }
+
+    /// Bytes of what is not samples or definitions.
+    pub fn beside_bytes(&self) -> usize {
+        self.exemplars.bytes.len() + self.metadata.bytes.len() + self.deletions.bytes.len()
+    }
+
     /// Samples added.
     pub fn len(&self) -> usize {
         self.new.len() + self.known.len()
@@ -88,7 +142,7 @@ impl BatchBuilder {
 
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0 && self.defined == 0
+        self.len() == 0 && self.defined == 0 && self.beside_bytes() == 0
     }
 
     /// Whether the batch must be sent before more is added.
@@ -118,6 +172,13 @@ impl BatchBuilder {
                 put_columns(columns, &mut self.numbers, &mut self.scratch, &mut self.section);
                 put_section(&mut out, tag, &self.section);
             }
+        }
+        let beside = [(SECTION_EXEMPLARS, &self.exemplars), (SECTION_METADATA, &self.metadata), (SECTION_DELETIONS, &self.deletions)];
+        for (tag, records) in beside.into_iter().filter(|(_, records)| records.count > 0) {
+            self.section.clear();
+            varint::put(&mut self.section, records.count);
+            self.section.extend_from_slice(&records.bytes);
+            put_section(&mut out, tag, &self.section);
         }
         let checksum = crc32c::crc32c(&out[CHECKSUM_BYTES..]);
         out[..CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());

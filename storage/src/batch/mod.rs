@@ -11,6 +11,7 @@
 //!   1 definitions       varint(count)  { varint(length) canonical label bytes }
 //!   2 samples of new    columns
 //!   3 samples of known  columns
+//!   6 exemplars, 7 metadata, 8 deletions: see `beside`
 //! columns   varint(count)  varint(length) targets as runs  varint(length) timestamps as runs  values
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! node does not know is an error and not skipped: replicas that apply the same log must end up the same.
 //! Several batches merged into one log entry are a [`join`].
 
+pub(crate) mod beside;
 mod builder;
 mod join;
 mod numbers;
@@ -27,6 +29,7 @@ mod runs;
 #[cfg(test)]
 mod tests;
 
+pub use beside::{Deletion, ExemplarTarget};
 pub use builder::{BatchBuilder, NewSeries};
 pub use join::{Parts, join, parts};
 pub use reader::BatchReader;
@@ -42,6 +45,9 @@ const CHECKSUM_BYTES: usize = 4;
 const SECTION_DEFINITIONS: u64 = 1;
 const SECTION_NEW_SAMPLES: u64 = 2;
 const SECTION_KNOWN_SAMPLES: u64 = 3;
+const SECTION_EXEMPLARS: u64 = 6;
+const SECTION_METADATA: u64 = 7;
+const SECTION_DELETIONS: u64 = 8;
 
 /// Targets usually count up within a scrape; timestamps usually repeat.
 const TARGET_STEP: i64 = 1;

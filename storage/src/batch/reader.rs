@@ -1,10 +1,12 @@
 //! Opens an encoded batch: checksum first, then sections, then columns in tight loops.
 
+use super::beside::{self, Deletion, ExemplarTarget};
 use super::{
-    CHECKSUM_BYTES, Columns, ConflictPolicy, NEW_SERIES_MAX, SAMPLES_MAX, SECTION_DEFINITIONS, SECTION_KNOWN_SAMPLES, SECTION_NEW_SAMPLES,
-    TARGET_STEP, TIMESTAMP_STEP, VERSION, numbers, runs,
+    CHECKSUM_BYTES, Columns, ConflictPolicy, NEW_SERIES_MAX, SAMPLES_MAX, SECTION_DEFINITIONS, SECTION_DELETIONS, SECTION_EXEMPLARS,
+    SECTION_KNOWN_SAMPLES, SECTION_METADATA, SECTION_NEW_SAMPLES, TARGET_STEP, TIMESTAMP_STEP, VERSION, numbers, runs,
 };
 use crate::error::{Error, Result};
+use crate::exemplar::{Exemplar, Metadata};
 use crate::labels;
 use crate::varint::Cursor;
 
@@ -15,6 +17,9 @@ pub struct BatchReader<'a> {
     definitions: Vec<&'a [u8]>,
     new: ColumnsBody<'a>,
     known: ColumnsBody<'a>,
+    exemplars: Vec<(ExemplarTarget, Exemplar)>,
+    metadata: Vec<Metadata>,
+    deletions: Vec<Deletion>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -38,7 +43,15 @@ impl<'a> BatchReader<'a> {
         }
         let policy = ConflictPolicy::from_byte(cursor.byte()?).ok_or_else(|| cursor.corrupt("unknown conflict policy"))?;
         let empty = ColumnsBody::default();
-        let mut reader = Self { policy, definitions: Vec::new(), new: empty, known: empty };
+        let mut reader = Self {
+            policy,
+            definitions: Vec::new(),
+            new: empty,
+            known: empty,
+            exemplars: Vec::new(),
+            metadata: Vec::new(),
+            deletions: Vec::new(),
+        };
         let mut last_tag = 0;
         while !cursor.is_empty() {
             let tag = cursor.varint()?;
@@ -65,6 +78,9 @@ impl<'a> BatchReader<'a> {
                 let columns = ColumnsBody { count, body: cursor.rest() };
                 *if tag == SECTION_NEW_SAMPLES { &mut self.new } else { &mut self.known } = columns;
             }
+            SECTION_EXEMPLARS => self.exemplars = beside::read_exemplars(body, self.definitions.len())?,
+            SECTION_METADATA => self.metadata = beside::read_metadata(body)?,
+            SECTION_DELETIONS => self.deletions = beside::read_deletions(body)?,
             other => return Err(Error::Unsupported { what: "batch section", found: other }),
         }
         Ok(())
@@ -78,6 +94,21 @@ impl<'a> BatchReader<'a> {
     /// Canonical label bytes of the new series, each already validated.
     pub fn definitions(&self) -> &[&'a [u8]] {
         &self.definitions
+    }
+
+    /// Exemplars with their series; positions are checked, numbers are whatever the sender wrote.
+    pub fn exemplars(&self) -> &[(ExemplarTarget, Exemplar)] {
+        &self.exemplars
+    }
+
+    /// What is said about metrics.
+    pub fn metadata(&self) -> &[Metadata] {
+        &self.metadata
+    }
+
+    /// Deletions, to be done after everything else.
+    pub fn deletions(&self) -> &[Deletion] {
+        &self.deletions
     }
 
     /// Samples in the batch.

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Error;
+use crate::exemplar::{Exemplar, Metadata, MetricType};
+use crate::index::{MatchOp, Matcher};
 use crate::labels;
 
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn hostile_sections_end_well(tag in 1u8..4, body: Vec<u8>) {
+    fn hostile_sections_end_well(tag in 1u8..9, body: Vec<u8>) {
         let mut frame = vec![VERSION, 0, tag];
         crate::varint::put(&mut frame, body.len() as u64);
         frame.extend_from_slice(&body);
@@ -167,6 +169,38 @@ fn what_a_newer_node_wrote_is_named() {
     let unknown_version = framed(&[VERSION + 1, 0]);
     assert!(matches!(BatchReader::parse(&unknown_version), Err(Error::Unsupported { what: "batch version", found: 2 })));
     assert!(BatchReader::parse(&framed(&[VERSION, 0, 3, 0, 2, 0])).is_err(), "sections out of order");
+}
+
+#[test]
+fn what_is_beside_samples_comes_back() {
+    let exemplar = |number: i64, labels: &[(&str, &str)]| Exemplar {
+        timestamp_ms: -number,
+        value: number as f64 / 4.0,
+        labels: labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+    };
+    let of_new = exemplar(1, &[("span_id", "é"), ("trace_id", "abc")]);
+    let of_known = exemplar(i64::MAX, &[]);
+    let metadata = Metadata { metric: "up".into(), metric_type: MetricType::Gauge, help: "Is it?".into(), unit: String::new() };
+    let regex = Matcher::new("job", MatchOp::Nre, "a.*").unwrap();
+    let deletion = Deletion { matchers: vec![Matcher::equal("__name__", "up"), regex], start_ms: i64::MIN, end_ms: 5 };
+    let mut builder = BatchBuilder::new(ConflictPolicy::Reject);
+    builder.push_deletion(&deletion);
+    builder.push_metadata(&metadata);
+    let series = builder.define(&definition(0));
+    builder.push_exemplar(7, &of_known);
+    builder.push_defined_exemplar(series, &of_new);
+    let bytes = builder.encode();
+    let reader = BatchReader::parse(&bytes).unwrap();
+    assert_eq!(reader.exemplars(), [(ExemplarTarget::Known(7), of_known), (ExemplarTarget::Defined(0), of_new)]);
+    assert_eq!(reader.metadata(), [metadata]);
+    let [found] = reader.deletions() else { panic!("{} deletions", reader.deletions().len()) };
+    assert_eq!((found.start_ms, found.end_ms), (i64::MIN, 5));
+    let matchers: Vec<_> = found.matchers.iter().map(|matcher| (matcher.name(), matcher.op(), matcher.value())).collect();
+    assert_eq!(matchers, [("__name__", MatchOp::Eq, "up"), ("job", MatchOp::Nre, "a.*")]);
+    builder.clear();
+    assert!(builder.is_empty());
+    builder.push_defined_exemplar(series, &exemplar(1, &[]));
+    assert!(BatchReader::parse(&builder.encode()).is_err(), "an exemplar of a series that is not defined");
 }
 
 #[test]
