@@ -4,7 +4,8 @@
 //! content; so it reads no clock and no randomness, and whatever is wrong with a payload is an answer,
 //! not an error. Applying an entry again, as replay after a restart does, changes nothing.
 
-use crate::batch::{self, BatchReader, Columns};
+use crate::batch::{self, BatchReader, Columns, ExemplarTarget};
+use crate::beside::{Beside, BesideBatch};
 use crate::error::Error;
 use crate::fault::{Result, StorageError};
 use crate::head::Tally;
@@ -24,6 +25,10 @@ pub struct PartOutcome {
     pub unknown_series: u64,
     /// Series created.
     pub new_series: u64,
+    /// Exemplars that are stored now; those that were stored already count too.
+    pub exemplars: u64,
+    /// Exemplars refused because their series has a newer one.
+    pub exemplars_out_of_order: u64,
     /// The first thing that was wrong, in words.
     pub first_problem: Option<String>,
 }
@@ -45,17 +50,21 @@ pub(crate) struct ApplyScratch {
 
 impl ShardState {
     /// Applies one entry. Errors only for faults of this node.
-    pub fn apply(&self, payload: &[u8], scratch: &mut ApplyScratch) -> Result<Applied> {
+    pub fn apply(&self, index: u64, payload: &[u8], scratch: &mut ApplyScratch) -> Result<Applied> {
         let key = self.core.hash_key()?;
         let parts = match batch::parts(payload) {
             Ok(parts) => parts,
             Err(error) => return Ok(Applied { parts: vec![malformed(error)?] }),
         };
-        let parts = parts.map(|part| self.apply_part(part, &key, scratch));
-        Ok(Applied { parts: parts.collect::<Result<_>>()? })
+        // For the whole entry, so that its durable form never holds half of one.
+        let mut beside = self.beside.lock();
+        let parts = parts.map(|part| self.apply_part(index, part, &key, &mut beside, scratch));
+        let parts = parts.collect::<Result<_>>()?;
+        beside.reached(index);
+        Ok(Applied { parts })
     }
 
-    fn apply_part(&self, part: &[u8], key: &HashKey, scratch: &mut ApplyScratch) -> Result<PartOutcome> {
+    fn apply_part(&self, index: u64, part: &[u8], key: &HashKey, beside: &mut Beside, scratch: &mut ApplyScratch) -> Result<PartOutcome> {
         let reader = match BatchReader::parse(part) {
             Ok(reader) => reader,
             Err(error) => return malformed(error),
@@ -70,12 +79,47 @@ impl ShardState {
         scratch.marks.clear();
         let count = self.index.read().len();
         let sealed = |series: SeriesId, time: i64| self.sealed_value(series, time);
-        let tally = self.head.append(&scratch.columns, count, reader.policy(), &sealed, &mut scratch.marks)?;
+        let runs = self.run_list();
+        let tally = self.head.append(&scratch.columns, count, reader.policy(), &sealed, &runs.tombstones, &mut scratch.marks)?;
+        drop(runs);
         if !scratch.marks.is_empty() {
             let mut index = self.index.write();
             scratch.marks.iter().for_each(|&(day, series)| index.mark_active(day, series));
         }
-        Ok(outcome(&tally, new_series))
+        let mut outcome = outcome(&tally, new_series);
+        self.apply_beside(index, &reader, count, &scratch.numbers, beside, &mut outcome);
+        Ok(outcome)
+    }
+
+    /// Applies what a batch has beside samples; deletions come last.
+    fn apply_beside(
+        &self,
+        index: u64,
+        reader: &BatchReader<'_>,
+        count: u32,
+        numbers: &[SeriesId],
+        beside: &mut Beside,
+        outcome: &mut PartOutcome,
+    ) {
+        let deleted: Vec<_> = reader.deletions().iter().map(|it| (self.delete(it), it.start_ms, it.end_ms)).collect();
+        if deleted.is_empty() && reader.exemplars().is_empty() && reader.metadata().is_empty() {
+            return;
+        }
+        let targets = reader.exemplars().iter().map(|(target, exemplar)| match *target {
+            ExemplarTarget::Defined(position) => (numbers[position as usize], exemplar),
+            ExemplarTarget::Known(series) => (series, exemplar),
+        });
+        let tally = beside.apply(
+            index,
+            BesideBatch {
+                exemplars: &mut targets.filter(|(series, _)| *series < count),
+                metadata: reader.metadata(),
+                deleted: &deleted,
+                exemplars_max: self.core.options.exemplars_max,
+            },
+        );
+        outcome.exemplars = tally.kept;
+        outcome.exemplars_out_of_order = tally.out_of_order;
     }
 
     /// Numbers the series of a batch, creating those that are new. Answers how many were.
@@ -123,6 +167,8 @@ fn outcome(tally: &Tally, new_series: u64) -> PartOutcome {
         conflicts: tally.conflicts,
         unknown_series: tally.unknown_series,
         new_series,
+        exemplars: 0,
+        exemplars_out_of_order: 0,
         first_problem: unknown.or(conflict),
     }
 }

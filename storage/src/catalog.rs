@@ -15,7 +15,8 @@ use crate::varint::{self, Cursor};
 const KIND_DEFINITION: u8 = 1;
 const KIND_TIMES_MAX: u8 = 2;
 const KIND_ACTIVE: u8 = 3;
-const KIND_END: u8 = 4;
+const KIND_TOMBSTONES: u8 = 4;
+const KIND_BESIDE: u8 = 5;
 
 /// Series whose newest times stand in one record.
 const TIMES_MAX_SERIES: usize = 4096;
@@ -31,6 +32,24 @@ pub(crate) struct ShardRecord {
     pub incarnation: u64,
     /// The generation its content lies under.
     pub generation: u32,
+}
+
+/// Records of which an owner has one each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Record {
+    /// What deletions hide in runs.
+    Tombstones,
+    /// Exemplars and metadata.
+    Beside,
+}
+
+impl Record {
+    fn kind(self) -> u8 {
+        match self {
+            Self::Tombstones => KIND_TOMBSTONES,
+            Self::Beside => KIND_BESIDE,
+        }
+    }
 }
 
 /// The records of one owner being written.
@@ -77,6 +96,13 @@ impl<'a> CatalogWriter<'a> {
     pub fn put_active(&mut self, day: i64, series: &SeriesSet) -> Result<()> {
         let key = self.owner.record(KIND_ACTIVE, &day_key(day));
         self.batch.put(self.rocks, FAMILY_SERIES, &key, &series.to_bytes())
+    }
+
+    /// Writes a record of which there is one.
+    pub fn put_record(&mut self, record: Record, bytes: &[u8]) -> Result<()> {
+        let key = self.owner.record(record.kind(), &[]);
+        self.batch.put(self.rocks, FAMILY_SERIES, &key, bytes)?;
+        self.write_if(BATCH_BYTES)
     }
 
     /// Removes the activity of all days before this one.
@@ -155,7 +181,7 @@ pub(crate) fn read_times_max(rocks: &Rocks, owner: Owner) -> Result<Vec<i64>> {
 /// Calls `each` with every day's active series.
 pub(crate) fn read_active(rocks: &Rocks, owner: Owner, mut each: impl FnMut(i64, SeriesSet)) -> Result<()> {
     let from = owner.record(KIND_ACTIVE, &[]);
-    let mut scan = rocks.scan(FAMILY_SERIES, &from, Some(&owner.record(KIND_END, &[])), Caching::Bypass)?;
+    let mut scan = rocks.scan(FAMILY_SERIES, &from, Some(&owner.record(KIND_ACTIVE + 1, &[])), Caching::Bypass)?;
     while let Some((key, value)) = scan.item()? {
         let day = i64::from_be_bytes(tail(key)?).wrapping_sub(DAY_BIAS);
         let series = SeriesSet::from_bytes(value);
@@ -163,6 +189,11 @@ pub(crate) fn read_active(rocks: &Rocks, owner: Owner, mut each: impl FnMut(i64,
         scan.advance();
     }
     Ok(())
+}
+
+/// A record of which there is one, if it was written.
+pub(crate) fn read_record(rocks: &Rocks, owner: Owner, record: Record) -> Result<Option<Vec<u8>>> {
+    rocks.get(FAMILY_SERIES, &owner.record(record.kind(), &[]))
 }
 
 /// Removes all records of an owner.

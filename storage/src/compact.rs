@@ -3,6 +3,9 @@
 //! Longer chunks take fewer bytes a sample, and a reader has one run to visit instead of many. The new
 //! run is taken in first and the old ones are removed after it, once no reader holds them; between the
 //! two, and after a crash between the two, samples are there twice, which changes no answer.
+//!
+//! What deletions hide is left out, from each run by its own seal, because the new run stands under the
+//! newest one's. So a bucket of one run is written anew as well when its tombstones are to go.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,48 +18,63 @@ use crate::rocks::{Caching, Rocks, Scan};
 use crate::run::Run;
 use crate::run_writer::RunWriter;
 use crate::state::{ShardState, bucket_last};
+use crate::tombstones::Tombstones;
 
 /// A bucket is compacted when its last millisecond is this long past, so that late samples have come.
 const SETTLED_MS: i64 = 15 * 60 * 1000;
+/// Past this many tombstones, runs are written anew to get rid of them: every reader asks them all.
+const TOMBSTONES_MAX: usize = 64;
 
 impl ShardState {
-    /// Past buckets that consist of several runs, oldest first.
+    /// Past buckets that consist of several runs, oldest first; with many tombstones, those that hold hidden samples too.
     pub fn compactable(&self, now_ms: i64) -> Vec<Bucket> {
         let runs = self.run_list();
         let past = |bucket: Bucket| bucket_last(bucket).saturating_add(SETTLED_MS) < now_ms;
-        runs.buckets().filter(|(bucket, count)| *count > 1 && past(*bucket)).map(|(bucket, _)| bucket).collect()
+        let clean = runs.tombstones.len() > TOMBSTONES_MAX;
+        let wanted = |(bucket, count): &(Bucket, usize)| past(*bucket) && (*count > 1 || clean && runs.is_unclean(*bucket));
+        runs.buckets().filter(wanted).map(|(bucket, _)| bucket).collect()
     }
 
-    /// Merges all runs of a bucket into one. Answers the samples written; 0 when there was nothing to do.
+    /// Buckets with hidden samples in files, oldest first.
+    pub fn unclean(&self) -> Vec<Bucket> {
+        let runs = self.run_list();
+        runs.buckets().map(|(bucket, _)| bucket).filter(|bucket| runs.is_unclean(*bucket)).collect()
+    }
+
+    /// Merges all runs of a bucket into one, without what is hidden. Answers the samples written; 0 when there was nothing to do.
     pub fn compact(&self, bucket: Bucket) -> Result<u64> {
         let _one_at_a_time = self.compacting.lock();
         let list = self.run_list();
         let runs = list.in_bucket(bucket);
-        let Some(newest) = runs.last().filter(|_| runs.len() > 1) else {
+        let Some(newest) = runs.last().filter(|_| runs.len() > 1 || list.is_unclean(bucket)) else {
             return Ok(0);
         };
         let level = runs.iter().map(|run| run.key.level).max().unwrap_or(0).saturating_add(1);
         let key = RunKey { level, ..newest.key };
         let mut encoder = Encoder::new();
-        let writer = self.merge_runs(runs, key, &mut encoder)?;
+        let writer = self.merge_runs(runs, &list.tombstones, key, &mut encoder)?;
         let samples = writer.samples();
-        let merged = Arc::new(writer.finish(&self.core.rocks, &mut encoder, &self.core.files)?);
-        let bytes = merged.chunks().map_or(0, |chunks| chunks.memory_bytes());
+        let merged = match samples {
+            0 => None,
+            _ => Some(writer.finish(&self.core.rocks, &mut encoder, &self.core.files)?.without_hidden(list.tombstones.last)),
+        };
+        let bytes = merged.as_ref().and_then(|run| run.chunks()).map_or(0, |chunks| chunks.memory_bytes());
         self.core.recent_bytes.fetch_add(bytes, Ordering::Relaxed);
         let replaced: Vec<RunKey> = runs.iter().map(|run| run.key).collect();
         let mut gone = Vec::new();
         self.change_runs(|list| {
             gone = list.remove(bucket, &replaced);
-            list.add(merged);
+            merged.into_iter().for_each(|run| list.add(Arc::new(run)));
+            self.retired.lock().append(&mut gone);
         });
-        self.retired.lock().append(&mut gone);
         self.limit_recent();
         drop(list);
         self.remove_retired()?;
+        self.forget_tombstones();
         Ok(samples)
     }
 
-    fn merge_runs(&self, runs: &[Arc<Run>], key: RunKey, encoder: &mut Encoder) -> Result<RunWriter> {
+    fn merge_runs(&self, runs: &[Arc<Run>], tombstones: &Tombstones, key: RunKey, encoder: &mut Encoder) -> Result<RunWriter> {
         let rocks = &self.core.rocks;
         let mut cursors = runs.iter().map(|run| RunCursor::open(rocks, run)).collect::<Result<Vec<_>>>()?;
         let mut hints = self.sealing.lock().hints.clone();
@@ -69,8 +87,14 @@ impl ShardState {
             };
             timestamps.clear();
             values.clear();
+            let veil = tombstones.of_series(series);
             for cursor in &mut cursors {
+                let from = timestamps.len();
                 cursor.take_series(rocks, metric, series, &mut timestamps, &mut values)?;
+                veil.cut(u64::from(cursor.run.key.seal), from..timestamps.len(), &mut timestamps, &mut values);
+            }
+            if timestamps.is_empty() {
+                continue;
             }
             merge(&mut timestamps, &mut values);
             let mut fresh = Hint::default();

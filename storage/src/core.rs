@@ -29,11 +29,19 @@ pub struct EngineOptions {
     /// Encoded chunks that a compaction or an import holds in memory before it writes a file, in bytes.
     /// Default 256 MiB.
     pub spill_bytes: usize,
+    /// Exemplars that each shard keeps; 0 for none. Default 16 384.
+    pub exemplars_max: usize,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { retention_ms: 15 * DAY_MS, block_cache_bytes: 128 << 20, recent_bytes_max: 512 << 20, spill_bytes: 256 << 20 }
+        Self {
+            retention_ms: 15 * DAY_MS,
+            block_cache_bytes: 128 << 20,
+            recent_bytes_max: 512 << 20,
+            spill_bytes: 256 << 20,
+            exemplars_max: 16 << 10,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::catalog::{self, CatalogWriter, ShardRecord};
 use crate::core::{Core, EngineOptions};
-use crate::fault::Result;
+use crate::fault::{Result, StorageError};
 use crate::index::DAY_MS;
 use crate::index::day_of;
 use crate::keys::RunKey;
@@ -126,6 +126,7 @@ impl Engine {
                 writer.finish()?;
             }
             state.remove_retired()?;
+            state.forget_tombstones();
         }
         self.remove_replaced()?;
         let mut dropped = 0;
@@ -148,8 +149,29 @@ impl Engine {
                 samples += shard.compact(bucket)?;
             }
             shard.state().remove_retired()?;
+            shard.state().forget_tombstones();
         }
         Ok(samples)
+    }
+
+    /// Writes all files anew that hold samples which deletions hide; answers the samples written. What is not sealed yet is
+    /// sealed without them anyway.
+    pub fn clean_tombstones(&self) -> Result<u64> {
+        let mut samples = 0;
+        for shard in self.shards() {
+            for bucket in shard.state().unclean() {
+                samples += shard.compact(bucket)?;
+            }
+            shard.state().remove_retired()?;
+            shard.state().forget_tombstones();
+        }
+        Ok(samples)
+    }
+
+    /// Puts an image of everything sealed so far into `directory`, which must not exist. An engine opens from it as from its own.
+    pub fn checkpoint(&self, directory: &Path) -> Result<()> {
+        std::fs::create_dir_all(directory).map_err(|e| StorageError::file("create directory", directory, e))?;
+        self.core.rocks.checkpoint(&directory.join("rocks"))
     }
 
     /// Sizes of everything.

@@ -78,6 +78,11 @@ impl HighWater {
         &self.durable
     }
 
+    /// Puts the marks, as they are on disk, into another directory.
+    pub fn copy_to(&self, directory: &Path) -> Result<()> {
+        Self::open(directory)?.replace(self.durable.clone())
+    }
+
     /// Replaces the marks, durably.
     pub fn replace(&mut self, marks: BTreeMap<u64, Mark>) -> Result<()> {
         if marks == self.durable {

@@ -4,10 +4,11 @@
 //! run: chunks of recent runs come from memory, others are fetched from RocksDB a window at a time.
 //!
 //! What is merged, from old to new: runs by bucket and seal, frozen generations, the open one. At equal
-//! times the newest wins.
+//! times the newest wins. What a deletion hides in a run or a frozen generation is left out before.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::fault::Result;
 use crate::keys::{ChunkPlace, RunEntry};
@@ -15,6 +16,7 @@ use crate::labels::SeriesId;
 use crate::rocks::{Caching, Rocks};
 use crate::run::{RecentChunks, Run, RunList};
 use crate::state::ShardState;
+use crate::tombstones::Veil;
 
 /// The first window fetched from a run; each further one is twice as large.
 const WINDOW_BYTES_MIN: usize = 8 << 10;
@@ -31,6 +33,8 @@ pub struct Reader {
     sources: Vec<(Arc<Run>, Source)>,
     head_timestamps: Vec<i64>,
     head_values: Vec<f64>,
+    /// Seals of frozen generations, and where their samples end in the columns of the head.
+    head_parts: Vec<(u64, usize)>,
 }
 
 /// Where a run's chunks come from.
@@ -42,7 +46,7 @@ enum Source {
 impl Reader {
     pub(crate) fn new(state: Arc<ShardState>) -> Self {
         let runs = state.run_list();
-        Self { state, runs, range: None, sources: Vec::new(), head_timestamps: Vec::new(), head_values: Vec::new() }
+        Self { state, runs, range: None, sources: Vec::new(), head_timestamps: Vec::new(), head_values: Vec::new(), head_parts: Vec::new() }
     }
 
     /// Replaces the columns by the samples of a series in `start_ms..=end_ms`: times rise strictly. An
@@ -54,10 +58,13 @@ impl Reader {
         values.clear();
         self.head_timestamps.clear();
         self.head_values.clear();
+        self.head_parts.clear();
         let head = &self.state.head;
-        let released = head.read(series, start_ms, end_ms, &mut self.head_timestamps, &mut self.head_values);
-        if released > self.runs.sealed {
-            // What left the head meanwhile is in a newer list of runs.
+        let (head_timestamps, head_values, head_parts) = (&mut self.head_timestamps, &mut self.head_values, &mut self.head_parts);
+        let released = head.read(series, start_ms, end_ms, head_timestamps, head_values, head_parts);
+        // After the head was read: a deletion that took something from there has been counted before.
+        if released > self.runs.sealed || self.state.deletions.load(Ordering::Acquire) > self.runs.tombstones.last {
+            // What left the head meanwhile is in a newer list of runs, or hidden by one.
             self.runs = self.state.run_list();
             self.range = None;
         }
@@ -65,7 +72,9 @@ impl Reader {
             self.range = Some((start_ms, end_ms));
             self.sources = self.runs.between(start_ms, end_ms).map(|run| (run.clone(), Source::of(run))).collect();
         }
-        self.read_sealed(series, start_ms, end_ms, timestamps, values)?;
+        let veil = self.runs.tombstones.of_series(series);
+        veil.cut_parts(&self.head_parts, &mut self.head_timestamps, &mut self.head_values);
+        self.read_sealed(series, start_ms, end_ms, &veil, timestamps, values)?;
         timestamps.extend_from_slice(&self.head_timestamps);
         values.extend_from_slice(&self.head_values);
         merge(timestamps, values);
@@ -77,17 +86,18 @@ impl Reader {
         series: SeriesId,
         start_ms: i64,
         end_ms: i64,
+        veil: &Veil,
         timestamps: &mut Vec<i64>,
         values: &mut Vec<f64>,
     ) -> Result<()> {
         let state = &self.state;
         let mut metric = None;
         for (run, source) in &mut self.sources {
+            let from = timestamps.len();
             match source {
                 Source::Memory(chunks) => chunks.read(series, start_ms, end_ms, timestamps, values)?,
                 Source::Disk(window) => {
                     let metric = *metric.get_or_insert_with(|| metric_of(state, series));
-                    let from = timestamps.len();
                     let rocks = &state.core.rocks;
                     let read = window.read(rocks, run, (metric, series), start_ms..=end_ms, timestamps, values);
                     if read.is_err() && !rocks.has_family(&run.key.family()) {
@@ -98,6 +108,9 @@ impl Reader {
                     }
                     read?;
                 }
+            }
+            if !veil.is_empty() {
+                veil.cut(u64::from(run.key.seal), from..timestamps.len(), timestamps, values);
             }
         }
         Ok(())

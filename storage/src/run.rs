@@ -12,9 +12,10 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::chunk::{ChunkView, TimesPlace, TimesView};
 use crate::fault::{Result, StorageError};
-use crate::keys::{Bucket, ChunkPlace, RunEntry, RunKey, bucket_start};
+use crate::keys::{Bucket, ChunkPlace, RunEntry, RunKey, bucket_of, bucket_start};
 use crate::labels::SeriesId;
 use crate::rocks::{Caching, Rocks};
+use crate::tombstones::{Tombstone, Tombstones};
 
 /// A run that is on disk.
 pub(crate) struct Run {
@@ -24,17 +25,31 @@ pub(crate) struct Run {
     recent: RwLock<Option<Arc<RecentChunks>>>,
     /// Shared timestamps, decoded when first needed.
     times: Mutex<HashMap<u32, Arc<Vec<i64>>>>,
+    /// The number of the last tombstone whose hidden samples are not in it.
+    cleaned: u64,
 }
 
 impl Run {
     /// A run found on disk.
     pub fn on_disk(key: RunKey) -> Self {
-        Self { key, recent: RwLock::default(), times: Mutex::default() }
+        Self { key, recent: RwLock::default(), times: Mutex::default(), cleaned: 0 }
     }
 
     /// A run just written, with its chunks still in memory.
     pub fn recent(key: RunKey, chunks: RecentChunks) -> Self {
-        Self { key, recent: RwLock::new(Some(Arc::new(chunks))), times: Mutex::default() }
+        Self { key, recent: RwLock::new(Some(Arc::new(chunks))), times: Mutex::default(), cleaned: 0 }
+    }
+
+    /// The run, known to hold nothing that tombstones up to this number hide.
+    pub fn without_hidden(mut self, cleaned: u64) -> Self {
+        self.cleaned = cleaned;
+        self
+    }
+
+    /// Whether it may hold samples that a tombstone hides.
+    pub fn may_hide(&self, tombstone: &Tombstone) -> bool {
+        let buckets = bucket_of(tombstone.start_ms)..=bucket_of(tombstone.end_ms);
+        u64::from(self.key.seal) <= tombstone.bound && self.cleaned < tombstone.number && buckets.contains(&self.key.bucket)
     }
 
     /// The chunks in memory, if they are kept.
@@ -227,6 +242,9 @@ pub(crate) struct RunList {
     buckets: BTreeMap<Bucket, Vec<Arc<Run>>>,
     /// Everything sealed under this number and before is in the list.
     pub sealed: u64,
+    /// What is hidden in the runs of this list. Tombstones are forgotten together with the runs that needed them, so a reader that
+    /// keeps an old list keeps theirs.
+    pub tombstones: Tombstones,
 }
 
 impl RunList {
@@ -256,6 +274,11 @@ impl RunList {
     /// Buckets with their number of runs.
     pub fn buckets(&self) -> impl Iterator<Item = (Bucket, usize)> {
         self.buckets.iter().map(|(bucket, runs)| (*bucket, runs.len()))
+    }
+
+    /// Whether a run of the bucket may hold samples that are hidden.
+    pub fn is_unclean(&self, bucket: Bucket) -> bool {
+        self.in_bucket(bucket).iter().any(|run| self.tombstones.iter().any(|tombstone| run.may_hide(tombstone)))
     }
 
     /// Removes the runs of one bucket that `replaced` names.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::catalog::{self, CatalogWriter};
+use crate::catalog::{self, CatalogWriter, Record};
 use crate::chunk::{Encoder, Hint};
 use crate::fault::Result;
 use crate::head::FrozenHead;
@@ -52,7 +52,7 @@ impl Frozen {
         let series_count = state.index.read().len();
         let seal = state.last_seal.load(Ordering::Relaxed) + 1;
         let head = state.head.freeze(u64::from(seal));
-        if head.is_none() && state.durable_series.load(Ordering::Relaxed) >= series_count {
+        if head.is_none() && state.durable_series.load(Ordering::Relaxed) >= series_count && !state.has_unsaved() {
             return None;
         }
         state.last_seal.store(seal, Ordering::Relaxed);
@@ -88,18 +88,21 @@ impl Frozen {
 
     pub(crate) fn release(self) {
         self.state.head.release(self.head.seal);
+        self.state.forget_tombstones();
     }
 
     /// Encodes all samples, by bucket.
     fn encode(&self, sealing: &mut Sealing, encoder: &mut Encoder) -> BTreeMap<Bucket, RunWriter> {
         let metrics: Vec<MetricId> = self.state.index.read().metrics().to_vec();
+        // A generation that an earlier seal gave up is written under this one's number, which tombstones do not reach.
+        let tombstones = self.state.run_list().tombstones.clone();
         sealing.hints.resize(self.series_count as usize, Hint::default());
         let mut writers: BTreeMap<Bucket, RunWriter> = BTreeMap::new();
         let (mut timestamps, mut values) = (Vec::new(), Vec::new());
         for series in 0..self.series_count {
             timestamps.clear();
             values.clear();
-            self.head.read(series, &mut timestamps, &mut values);
+            self.head.read(series, &tombstones.of_series(series), &mut timestamps, &mut values);
             merge(&mut timestamps, &mut values);
             let mut from = 0;
             while from < timestamps.len() {
@@ -132,6 +135,8 @@ impl Frozen {
             }
         }
         let mut writer = CatalogWriter::new(&state.core.rocks, state.owner);
+        let unsaved = std::mem::take(&mut *state.unsaved.lock());
+        let days: BTreeSet<i64> = days.union(&unsaved.days).copied().collect();
         let durable = state.durable_series.load(Ordering::Relaxed);
         let index = state.index.read();
         let mut canonical = Vec::new();
@@ -140,7 +145,7 @@ impl Frozen {
             index.canonical(series, &mut canonical);
             writer.put_definition(series, index.metric(series), &canonical)?;
         }
-        for &day in days {
+        for day in days {
             if let Some(active) = index.active(day) {
                 let mut active = active.clone();
                 active.truncate(self.series_count);
@@ -149,7 +154,18 @@ impl Frozen {
         }
         drop(index);
         writer.put_times_max(&times_max)?;
+        if unsaved.tombstones {
+            // After the activity: a deletion that is in the one and not in the other comes again with the log.
+            writer.put_record(Record::Tombstones, &state.run_list().tombstones.encode())?;
+        }
+        let beside = state.beside.lock().encode_changed();
+        if let Some((bytes, _)) = &beside {
+            writer.put_record(Record::Beside, bytes)?;
+        }
         writer.finish()?;
+        if let Some((_, changes)) = beside {
+            state.beside.lock().is_durable(changes);
+        }
         state.durable_series.fetch_max(self.series_count, Ordering::Relaxed);
         Ok(())
     }

@@ -11,12 +11,14 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::apply::{Applied, ApplyScratch};
 use crate::core::Core;
+use crate::exemplar::{Exemplar, Metadata};
 use crate::fault::Result;
 use crate::index::{Matcher, SeriesLabels};
 use crate::keys::{Bucket, Owner};
 use crate::labels::{SeriesHash, SeriesId, ShardId};
 use crate::reader::Reader;
 use crate::seal::Frozen;
+use crate::series_set::SeriesSet;
 use crate::snapshot::SnapshotReader;
 use crate::state::ShardState;
 
@@ -43,6 +45,10 @@ pub struct ShardStats {
     pub runs: u64,
     /// Buckets of two hours on disk.
     pub buckets: u64,
+    /// Exemplars kept.
+    pub exemplars: u64,
+    /// Deletions whose samples are still in files.
+    pub tombstones: u64,
 }
 
 impl Shard {
@@ -69,9 +75,9 @@ impl Shard {
     /// entries that were applied before changes nothing.
     ///
     /// Errors: only faults of this node. The caller stops using this replica then.
-    pub fn apply(&self, _index: u64, payload: &[u8]) -> Result<Applied> {
+    pub fn apply(&self, index: u64, payload: &[u8]) -> Result<Applied> {
         let mut scratch = self.scratch.lock();
-        self.state().apply(payload, &mut scratch)
+        self.state().apply(index, payload, &mut scratch)
     }
 
     /// The numbers of series by hash, `UNKNOWN_SERIES` where there is none; `out` is replaced. Any
@@ -122,6 +128,28 @@ impl Shard {
         Reader::new(self.state())
     }
 
+    /// Exemplars in `start_ms..=end_ms` of the series that pass all matchers of any selector, each with its labels; the oldest
+    /// first.
+    pub fn exemplars(&self, selectors: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Vec<(SeriesLabels, Vec<Exemplar>)> {
+        let state = self.state();
+        // In the order in which apply locks them.
+        let beside = state.beside.lock();
+        let index = state.index.read();
+        let mut selected = SeriesSet::default();
+        selectors.iter().for_each(|matchers| selected.unite_with(&index.matching(matchers)));
+        let series = beside.exemplars.series().filter(|series| selected.contains(*series));
+        let found = series.filter_map(|series| {
+            let exemplars: Vec<Exemplar> = beside.exemplars.of_series(series, start_ms, end_ms).cloned().collect();
+            (!exemplars.is_empty()).then_some((index.labels(series)?, exemplars))
+        });
+        found.collect()
+    }
+
+    /// What was said about one metric, or about all of them by name; of each the latest first.
+    pub fn metadata(&self, metric: Option<&str>) -> Vec<Metadata> {
+        self.state().beside.lock().metadata.entries(metric)
+    }
+
     /// How many series there are.
     pub fn series_count(&self) -> u64 {
         u64::from(self.state().index.read().len())
@@ -168,8 +196,9 @@ impl Shard {
         let mut reader = Reader::new(state.clone());
         let (mut timestamps, mut values, mut canonical) = (Vec::new(), Vec::new(), Vec::new());
         let mut total = 0u64;
-        let all = state.index.read().select(&[], i64::MIN, i64::MAX);
-        for series in all {
+        // All of them: a series without samples counts as itself.
+        let all = state.index.read().matching(&[]);
+        for series in all.to_vec() {
             reader.read(series, i64::MIN, i64::MAX, &mut timestamps, &mut values)?;
             canonical.clear();
             state.index.read().canonical(series, &mut canonical);
@@ -198,6 +227,8 @@ impl Shard {
             memory_bytes: (index_bytes + state.ids.read().memory_bytes() + state.head.memory_bytes()) as u64,
             runs: runs.all().count() as u64,
             buckets: runs.buckets().count() as u64,
+            exemplars: state.beside.lock().exemplars.len() as u64,
+            tombstones: runs.tombstones.len() as u64,
         }
     }
 

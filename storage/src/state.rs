@@ -3,12 +3,14 @@
 //! When a snapshot is installed the whole state is replaced by another; readers that hold the old one
 //! finish on it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::catalog;
+use crate::beside::Beside;
+use crate::catalog::{self, Record};
 use crate::core::Core;
 use crate::fault::{Result, StorageError};
 use crate::head::Head;
@@ -18,6 +20,7 @@ use crate::labels::{self, SeriesId};
 use crate::rocks::Caching;
 use crate::run::{Run, RunList};
 use crate::series_map::SeriesMap;
+use crate::tombstones::Tombstones;
 
 /// See the module's story.
 pub(crate) struct ShardState {
@@ -37,6 +40,21 @@ pub(crate) struct ShardState {
     pub durable_series: AtomicU32,
     /// Runs that were replaced; their files go when no reader holds them any more.
     pub retired: Mutex<Vec<Arc<Run>>>,
+    /// The number of the last tombstone; readers compare it with their list's.
+    pub deletions: AtomicU64,
+    /// Changes by deletions that the next seal makes durable.
+    pub unsaved: Mutex<Unsaved>,
+    /// Exemplars and metadata.
+    pub beside: Mutex<Beside>,
+}
+
+/// What deletions changed and no seal has written.
+#[derive(Default)]
+pub(crate) struct Unsaved {
+    /// Days in which series are active no more.
+    pub days: BTreeSet<i64>,
+    /// Whether tombstones came or went.
+    pub tombstones: bool,
 }
 
 /// What sealing remembers from one time to the next.
@@ -58,8 +76,18 @@ impl ShardState {
                 head.restore_time_max(series as u32, time_max);
             }
         }
-        let runs = load_runs(&core, owner)?;
-        let sealed = runs.sealed as u32;
+        let mut runs = load_runs(&core, owner)?;
+        if let Some(bytes) = catalog::read_record(&core.rocks, owner, Record::Tombstones)? {
+            runs.tombstones = Tombstones::decode(&bytes)?;
+        }
+        let beside = match catalog::read_record(&core.rocks, owner, Record::Beside)? {
+            Some(bytes) => Beside::decode(&bytes)?,
+            None => Beside::default(),
+        };
+        // No later seal may come under a tombstone, also when the runs it was made for are gone.
+        runs.sealed = runs.sealed.max(runs.tombstones.bound_max());
+        let sealed = u32::try_from(runs.sealed).map_err(|_| StorageError::corrupt("tombstones", format!("seal {}", runs.sealed)))?;
+        let deletions = AtomicU64::new(runs.tombstones.last);
         Ok(Self {
             core,
             owner,
@@ -72,6 +100,9 @@ impl ShardState {
             last_seal: AtomicU32::new(sealed),
             durable_series: AtomicU32::new(count),
             retired: Mutex::default(),
+            deletions,
+            unsaved: Mutex::default(),
+            beside: Mutex::new(beside),
         })
     }
 
@@ -80,18 +111,48 @@ impl ShardState {
         self.runs.read().clone()
     }
 
-    /// The sealed value at exactly this time, the newest if several runs have one.
+    /// The sealed value at exactly this time that is not hidden, the newest if several runs have one.
     pub fn sealed_value(&self, series: SeriesId, timestamp_ms: i64) -> Result<Option<u64>> {
         let metric = self.index.read().metric(series);
         let runs = self.run_list();
         let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-        for run in runs.in_bucket(bucket_of(timestamp_ms)).iter().rev() {
+        let seen = |run: &&Arc<Run>| !runs.tombstones.hides(series, timestamp_ms, u64::from(run.key.seal));
+        for run in runs.in_bucket(bucket_of(timestamp_ms)).iter().rev().filter(seen) {
             run.read_one(&self.core.rocks, metric, series, timestamp_ms..=timestamp_ms, &mut timestamps, &mut values)?;
             if let Some(value) = values.first() {
                 return Ok(Some(value.to_bits()));
             }
         }
         Ok(None)
+    }
+
+    /// Whether there is something that no seal has written, beside samples and definitions.
+    pub fn has_unsaved(&self) -> bool {
+        let by_deletions = {
+            let unsaved = self.unsaved.lock();
+            unsaved.tombstones || !unsaved.days.is_empty()
+        };
+        by_deletions || self.beside.lock().is_changed()
+    }
+
+    /// Forgets tombstones that hide nothing any more: neither in the head, nor in a run, nor in a run whose files are still there
+    /// and might be found after a crash.
+    pub fn forget_tombstones(&self) {
+        if self.run_list().tombstones.is_empty() {
+            return;
+        }
+        let mut forgotten = false;
+        self.change_runs(|list| {
+            let frozen = self.head.oldest_frozen();
+            let retired = self.retired.lock();
+            let runs: Vec<Arc<Run>> = list.all().chain(retired.iter()).cloned().collect();
+            let before = list.tombstones.len();
+            list.tombstones.retain(|it| frozen.is_some_and(|seal| seal <= it.bound) || runs.iter().any(|run| run.may_hide(it)));
+            forgotten = list.tombstones.len() < before;
+        });
+        if forgotten {
+            self.unsaved.lock().tombstones = true;
+        }
     }
 
     /// Changes the list of runs.
@@ -159,6 +220,7 @@ fn load_series(core: &Core, owner: Owner) -> Result<(Index, SeriesMap)> {
         series.truncate(index.len());
         index.restore_active(day, &series);
     })?;
+    index.settle_activity();
     Ok((index, ids))
 }
 

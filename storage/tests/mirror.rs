@@ -3,14 +3,17 @@
 //!
 //! A crash is a copy of the files as they are while the engine runs, opened again: what `kill -9` leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use tern_storage::batch::{self, BatchBuilder, ConflictPolicy};
-use tern_storage::{Engine, EngineOptions, Frozen, HashKey, MatchOp, Matcher, SeriesId, Shard, StorageError, UNKNOWN_SERIES, labels};
+use tern_storage::{
+    Applied, Deletion, Engine, EngineOptions, Exemplar, Frozen, HashKey, MatchOp, Matcher, Metadata, SeriesId, Shard, StorageError,
+    UNKNOWN_SERIES, labels,
+};
 
 const KEY: HashKey = HashKey([7; 16]);
 const SHARD: u32 = 3;
@@ -25,6 +28,17 @@ enum Step {
         samples: Vec<(u8, i64, u8)>,
         policy: ConflictPolicy,
     },
+    /// Exemplars of series that exist: (series, time, trace).
+    Beside {
+        exemplars: Vec<(u8, i64, u8)>,
+        help: u8,
+    },
+    /// Of the series of one of the three metrics, or of all.
+    Delete {
+        metric: Option<u8>,
+        range: (i64, i64),
+    },
+    Clean,
     Freeze,
     Persist,
     Mark,
@@ -50,11 +64,23 @@ fn time() -> impl Strategy<Value = i64> {
     ]
 }
 
+fn range() -> impl Strategy<Value = (i64, i64)> {
+    prop_oneof![
+        2 => Just((i64::MIN, i64::MAX)),
+        3 => (time(), 0..2 * HOUR_MS).prop_map(|(start, length)| (start, start + length)),
+        1 => time().prop_map(|start| (i64::MIN, start)),
+        1 => time().prop_map(|end| (end, i64::MAX)),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let samples = prop::collection::vec((0..8u8, time(), 0..6u8), 1..60);
     let policy = prop_oneof![Just(ConflictPolicy::LastWriteWins), Just(ConflictPolicy::Reject)];
     prop_oneof![
         8 => (samples, policy).prop_map(|(samples, policy)| Step::Apply { samples, policy }),
+        2 => (prop::collection::vec((0..8u8, 0..20i64, 0..4u8), 0..8), 0..4u8).prop_map(|(exemplars, help)| Step::Beside { exemplars, help }),
+        3 => (prop::option::of(0..3u8), range()).prop_map(|(metric, range)| Step::Delete { metric, range }),
+        1 => Just(Step::Clean),
         4 => Just(Step::Freeze),
         4 => Just(Step::Persist),
         3 => Just(Step::Mark),
@@ -88,6 +114,10 @@ fn canonical(series: u8) -> Vec<u8> {
 
 type Model = BTreeMap<u8, BTreeMap<i64, u64>>;
 
+/// Few, so that old ones go.
+const EXEMPLARS_MAX: usize = 10;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
 /// The engine, the log it was fed, and what it must hold.
 struct World {
     directory: PathBuf,
@@ -99,12 +129,21 @@ struct World {
     marker: usize,
     frozen: Option<(Frozen, usize, bool)>,
     model: Model,
+    /// Days in which each series was active.
+    days: BTreeMap<u8, BTreeSet<i64>>,
+    exemplars: Vec<(u8, Exemplar)>,
+    /// Of the one metric that has metadata, the latest first.
+    helps: Vec<u8>,
+}
+
+fn exemplar(time: i64, trace: u8) -> Exemplar {
+    Exemplar { timestamp_ms: BASE_MS + time * 15_000, value: 1.0, labels: vec![("trace_id".into(), trace.to_string())] }
 }
 
 fn open(directory: &Path) -> Arc<Engine> {
     // Little memory for recent chunks, so that some are read from files.
     // Compactions and imports write several files.
-    let options = EngineOptions { recent_bytes_max: 3000, spill_bytes: 40, ..EngineOptions::default() };
+    let options = EngineOptions { recent_bytes_max: 3000, spill_bytes: 40, exemplars_max: EXEMPLARS_MAX, ..EngineOptions::default() };
     let engine = Engine::open(directory, options).unwrap();
     engine.set_hash_key(KEY).unwrap();
     engine.open_shard(SHARD, INCARNATION).unwrap();
@@ -139,7 +178,19 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("0");
         let engine = Some(open(&directory));
-        Self { directory, root, crashes: 0, engine, log: Vec::new(), marker: 0, frozen: None, model: Model::new() }
+        Self {
+            directory,
+            root,
+            crashes: 0,
+            engine,
+            log: Vec::new(),
+            marker: 0,
+            frozen: None,
+            model: Model::new(),
+            days: BTreeMap::new(),
+            exemplars: Vec::new(),
+            helps: Vec::new(),
+        }
     }
 
     fn engine(&self) -> &Arc<Engine> {
@@ -166,22 +217,73 @@ impl World {
                 id => builder.push(id, time, value(number)),
             }
         }
-        let payload = batch::join(&[builder.encode().into()]);
-        self.log.push(payload.clone());
-        let applied = self.shard().apply(self.log.len() as u64, &payload).unwrap();
+        let applied = self.log_and_apply(builder);
         let mut conflicts = 0;
         for &(series, time, number) in new.iter().chain(&known) {
             let samples = self.model.entry(series).or_default();
             let bits = value(number).to_bits();
             match samples.get(&time) {
                 Some(old) if *old != bits && policy == ConflictPolicy::Reject => conflicts += 1,
-                _ => drop(samples.insert(time, bits)),
+                _ => {
+                    samples.insert(time, bits);
+                    self.days.entry(series).or_default().insert(time.div_euclid(DAY_MS));
+                }
             }
         }
         let part = &applied.parts[0];
         assert_eq!(part.conflicts, conflicts);
         assert_eq!(part.accepted + part.duplicates + part.conflicts, samples.len() as u64);
         assert_eq!(part.unknown_series, 0);
+    }
+
+    fn log_and_apply(&mut self, mut builder: BatchBuilder) -> Applied {
+        let payload = batch::join(&[builder.encode().into()]);
+        self.log.push(payload.clone());
+        self.shard().apply(self.log.len() as u64, &payload).unwrap()
+    }
+
+    fn apply_beside(&mut self, exemplars: &[(u8, i64, u8)], help: u8) {
+        let mut builder = BatchBuilder::new(ConflictPolicy::LastWriteWins);
+        builder.push_metadata(&Metadata { metric: "metric_1".into(), help: help.to_string(), ..Metadata::default() });
+        let (mut kept, mut out_of_order) = (0, 0);
+        for &(series, time, trace) in exemplars {
+            let (id, one) = (self.id(series), exemplar(time, trace));
+            builder.push_exemplar(id, &one);
+            let own: Vec<&Exemplar> = self.exemplars.iter().filter(|entry| entry.0 == series).map(|entry| &entry.1).collect();
+            let is_newest = own.last().is_none_or(|last| (last.timestamp_ms, &last.labels) < (one.timestamp_ms, &one.labels));
+            match id {
+                UNKNOWN_SERIES => {}
+                _ if own.contains(&&one) => kept += 1,
+                _ if !is_newest => out_of_order += 1,
+                _ => {
+                    kept += 1;
+                    self.exemplars.push((series, one));
+                    self.exemplars.drain(..self.exemplars.len().saturating_sub(EXEMPLARS_MAX));
+                }
+            }
+        }
+        self.helps.retain(|known| *known != help);
+        self.helps.insert(0, help);
+        let applied = self.log_and_apply(builder);
+        assert_eq!((applied.parts[0].exemplars, applied.parts[0].exemplars_out_of_order), (kept, out_of_order));
+    }
+
+    fn delete(&mut self, metric: Option<u8>, (start_ms, end_ms): (i64, i64)) {
+        let matcher = match metric {
+            Some(metric) => Matcher::equal("__name__", format!("metric_{metric}")),
+            None => Matcher::new("job", MatchOp::Re, "job.*").unwrap(),
+        };
+        let mut builder = BatchBuilder::new(ConflictPolicy::LastWriteWins);
+        builder.push_deletion(&Deletion { matchers: vec![matcher], start_ms, end_ms });
+        self.log_and_apply(builder);
+        let is_meant = |series: u8| metric.is_none_or(|metric| series % 3 == metric);
+        for (_, samples) in self.model.iter_mut().filter(|(series, _)| is_meant(**series)) {
+            samples.retain(|time, _| !(start_ms..=end_ms).contains(time));
+        }
+        for (_, days) in self.days.iter_mut().filter(|(series, _)| is_meant(**series)) {
+            days.retain(|day| day * DAY_MS < start_ms || day * DAY_MS + DAY_MS - 1 > end_ms);
+        }
+        self.exemplars.retain(|(series, exemplar)| !is_meant(*series) || !(start_ms..=end_ms).contains(&exemplar.timestamp_ms));
     }
 
     fn replay(&mut self) {
@@ -194,6 +296,9 @@ impl World {
     fn take(&mut self, step: &Step) {
         match step {
             Step::Apply { samples, policy } => self.apply(samples, *policy),
+            Step::Beside { exemplars, help } => self.apply_beside(exemplars, *help),
+            Step::Delete { metric, range } => self.delete(*metric, *range),
+            Step::Clean => drop(self.engine().clean_tombstones().unwrap()),
             Step::Freeze if self.frozen.is_some() => {}
             Step::Freeze => match self.shard().freeze() {
                 Some(frozen) => self.frozen = Some((frozen, self.log.len(), false)),
@@ -269,7 +374,7 @@ impl World {
         let mut reader = shard.reader();
         let matcher = Matcher::new("job", MatchOp::Re, "job.*").unwrap();
         let selected = shard.select(&[matcher], i64::MIN, i64::MAX).unwrap();
-        assert_eq!(selected.len(), self.model.len());
+        assert_eq!(selected.len(), self.days.values().filter(|days| !days.is_empty()).count());
         for id in selected {
             let job = shard.labels(id).unwrap().get("job").unwrap().to_string();
             let series: u8 = job.strip_prefix("job").unwrap().parse().unwrap();
@@ -280,10 +385,25 @@ impl World {
         }
         for (series, samples) in &self.model {
             let matcher = [Matcher::equal("job", format!("job{series}"))];
-            for time in samples.keys().take(3) {
+            for time in samples.keys().take(5) {
                 assert_eq!(shard.select(&matcher, *time, *time).unwrap(), [self.id(*series)], "{series} is active at {time}");
             }
         }
+    }
+
+    fn check_beside(&self, shard: &Shard) {
+        let jobs =
+            [vec![Matcher::new("job", MatchOp::Re, "job[0-4]").unwrap()], vec![Matcher::new("job", MatchOp::Re, "job[2-9]").unwrap()]];
+        let mut found: BTreeMap<u8, Vec<Exemplar>> = BTreeMap::new();
+        for (labels, exemplars) in shard.exemplars(&jobs, i64::MIN, i64::MAX) {
+            found.insert(labels.get("job").unwrap().strip_prefix("job").unwrap().parse().unwrap(), exemplars);
+        }
+        let mut expected: BTreeMap<u8, Vec<Exemplar>> = BTreeMap::new();
+        self.exemplars.iter().for_each(|(series, exemplar)| expected.entry(*series).or_default().push(exemplar.clone()));
+        assert_eq!(found, expected);
+        let helps: Vec<String> = shard.metadata(Some("metric_1")).into_iter().map(|entry| entry.help).collect();
+        assert_eq!(helps, self.helps.iter().map(u8::to_string).collect::<Vec<_>>());
+        assert_eq!(shard.metadata(None).len(), helps.len());
     }
 
     /// Another replica that only ever applied must have the same content and the same numbers.
@@ -294,6 +414,12 @@ impl World {
             replica.apply(index as u64 + 1, payload).unwrap();
         }
         assert_eq!(replica.content_hash().unwrap(), self.shard().content_hash().unwrap());
+        self.check_beside(&replica);
+        let named = [Matcher::new("job", MatchOp::Ne, "").unwrap()];
+        for time in [i64::MIN, BASE_MS - DAY_MS, BASE_MS, BASE_MS + 2 * HOUR_MS] {
+            let end = if time == i64::MIN { i64::MAX } else { time };
+            assert_eq!(replica.select(&named, time, end).unwrap(), self.shard().select(&named, time, end).unwrap(), "active at {time}");
+        }
     }
 }
 
@@ -306,6 +432,7 @@ proptest! {
             world.take(step);
         }
         world.check_all();
+        world.check_beside(&world.shard());
         world.check_replica();
     }
 }
@@ -402,7 +529,8 @@ fn another_incarnation_starts_empty() {
     while export.next_frame().unwrap().is_some() {
         frames += 1;
     }
-    assert_eq!(frames, 3);
+    // Series, chunks, three records and the end.
+    assert_eq!(frames, 6);
     drop((reader, export, shard));
     world.engine().expire(BASE_MS).unwrap();
     assert_eq!(world.engine().stats().unwrap().raw_bytes, 0);
@@ -455,4 +583,69 @@ fn is_refused(world: &World) -> bool {
         Ok(())
     };
     read().is_err()
+}
+
+fn seal(world: &mut World) {
+    for step in [Step::Freeze, Step::Persist, Step::Release] {
+        world.take(&step);
+    }
+}
+
+/// An image that is newer than its marker holds what came after a deletion; its replay must neither hide that for good nor take
+/// it for a duplicate.
+#[test]
+fn a_deletion_replayed_over_a_newer_image_loses_nothing() {
+    for policy in [ConflictPolicy::Reject, ConflictPolicy::LastWriteWins] {
+        let mut world = World::new();
+        world.apply(&[(1, BASE_MS, 4), (4, BASE_MS, 4)], policy);
+        seal(&mut world);
+        world.delete(Some(1), (BASE_MS, BASE_MS + 10));
+        world.apply(&[(1, BASE_MS, 4), (1, BASE_MS + 5, 5)], policy);
+        world.take(&Step::Freeze);
+        world.take(&Step::Persist);
+        world.take(&Step::Crash);
+        world.check_all();
+        seal(&mut world);
+        world.reopen();
+        world.check_all();
+        world.check_replica();
+    }
+}
+
+#[test]
+fn deleted_samples_leave_the_disk_and_their_tombstones_with_them() {
+    let mut world = World::new();
+    for round in 0..3 {
+        world.apply(&[(1, BASE_MS + round, 4), (2, BASE_MS + round, 5)], ConflictPolicy::Reject);
+        seal(&mut world);
+    }
+    world.delete(Some(1), (i64::MIN, i64::MAX));
+    assert_eq!(world.shard().stats().tombstones, 1);
+    // It is durable although no sample came with it.
+    seal(&mut world);
+    world.reopen();
+    assert_eq!((world.log.len(), world.marker, world.shard().stats().tombstones), (4, 4, 1));
+    world.check_all();
+    assert_eq!(world.engine().clean_tombstones().unwrap(), 3);
+    assert_eq!(world.shard().stats().tombstones, 0);
+    world.check_all();
+    world.delete(Some(2), (i64::MIN, i64::MAX));
+    assert_eq!(world.engine().clean_tombstones().unwrap(), 0);
+    let stats = world.shard().stats();
+    assert_eq!((stats.tombstones, stats.runs), (0, 0));
+    world.reopen();
+    world.check_all();
+    world.check_replica();
+}
+
+#[test]
+fn a_deletion_of_what_is_in_memory_leaves_no_tombstone() {
+    let mut world = World::new();
+    world.apply(&[(1, BASE_MS, 4), (2, BASE_MS, 5)], ConflictPolicy::Reject);
+    world.delete(None, (i64::MIN, i64::MAX));
+    assert_eq!((world.shard().stats().tombstones, world.shard().head_samples()), (0, 0));
+    world.check_all();
+    world.apply(&[(1, BASE_MS, 5)], ConflictPolicy::Reject);
+    world.check_all();
+    world.check_replica();
 }

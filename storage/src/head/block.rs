@@ -104,6 +104,37 @@ impl Arena {
         *sample = [sample[0], bits as u32, (bits >> 32) as u32];
     }
 
+    /// Takes the samples of `start_ms..=end_ms` out of a chain; answers how many there were. The others move together, and what
+    /// becomes free stays unused.
+    pub fn remove(&mut self, chain: &mut Chain, start_ms: i64, end_ms: i64) -> u32 {
+        let (mut kept, mut left) = (Chain { count: 0, ..*chain }, chain.count);
+        let mut number = chain.first;
+        while left > 0 {
+            let block = *self.block(number);
+            let here = left.min(BLOCK_SAMPLES);
+            for sample in &block.samples[..here as usize] {
+                if !(start_ms..=end_ms).contains(&self.time_of(*sample)) {
+                    self.move_down(&mut kept, *sample);
+                }
+            }
+            left -= here;
+            number = block.next;
+        }
+        let removed = chain.count - kept.count;
+        *chain = if kept.count == 0 { Chain::EMPTY } else { kept };
+        removed
+    }
+
+    /// Appends a sample to a chain whose blocks are there already.
+    fn move_down(&mut self, chain: &mut Chain, sample: [u32; 3]) {
+        let place = chain.count % BLOCK_SAMPLES;
+        if place == 0 {
+            chain.last = if chain.count == 0 { chain.first } else { self.block(chain.last).next };
+        }
+        self.block_mut(chain.last).samples[place as usize] = sample;
+        chain.count += 1;
+    }
+
     /// Appends the chain's samples of `start_ms..=end_ms` to the columns.
     pub fn read(&self, chain: &Chain, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) {
         let mut left = chain.count;

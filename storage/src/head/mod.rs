@@ -24,6 +24,8 @@ use parking_lot::RwLock;
 use crate::batch::{Columns, ConflictPolicy};
 use crate::fault::Result;
 use crate::labels::SeriesId;
+use crate::series_set::SeriesSet;
+use crate::tombstones::{Tombstones, Veil};
 use stripe::{AppendContext, Fate, FrozenStripe, STRIPE_SERIES, Stripe};
 
 /// What became of the samples of one batch.
@@ -83,14 +85,15 @@ impl Head {
         self.stripes.read()[(series / STRIPE_SERIES) as usize].write().restore_time_max(series % STRIPE_SERIES, time_max);
     }
 
-    /// Applies all samples in order. `sealed` answers what is on disk at (series, time); `marks` receives
-    /// the days in which series became active. Errors only when `sealed` fails.
+    /// Applies all samples in order. `sealed` answers what is on disk at (series, time) and not hidden by the tombstones;
+    /// `marks` receives the days in which series became active. Errors only when `sealed` fails.
     pub fn append(
         &self,
         columns: &Columns,
         series_count: u32,
         policy: ConflictPolicy,
         sealed: &dyn Fn(SeriesId, i64) -> Result<Option<u64>>,
+        tombstones: &Tombstones,
         marks: &mut Vec<(i64, SeriesId)>,
     ) -> Result<Tally> {
         let stripes = self.stripes.read();
@@ -111,7 +114,8 @@ impl Head {
             let mut stripe = stripes[number as usize].write();
             let before = (stripe.open_samples(), stripe.open_bytes());
             let ask = |place: u32, time: i64| sealed(first + place, time);
-            let mut context = AppendContext { sealed: &ask, marks: &mut stripe_marks };
+            let hidden = |place: u32, time: i64, seal: u64| tombstones.hides(first + place, time, seal);
+            let mut context = AppendContext { sealed: &ask, hidden: &hidden, marks: &mut stripe_marks };
             let result = append_run(&mut stripe, columns, &mut next, first..here, policy, &mut today, &mut context, &mut tally);
             marks.extend(stripe_marks.drain(..).map(|(day, place)| (day, first + place)));
             self.open_samples.fetch_add(stripe.open_samples() - before.0, Ordering::Relaxed);
@@ -119,6 +123,25 @@ impl Head {
             result?;
         }
         Ok(tally)
+    }
+
+    /// Takes the samples of some series and of `start_ms..=end_ms` out of the open generation. The caller has hidden those in
+    /// frozen generations and on disk before, so that no reader meets what they had replaced.
+    pub fn remove(&self, series: &SeriesSet, start_ms: i64, end_ms: i64) {
+        let stripes = self.stripes.read();
+        for part in series.to_vec().chunk_by(|left, right| left / STRIPE_SERIES == right / STRIPE_SERIES) {
+            let Some(stripe) = stripes.get((part[0] / STRIPE_SERIES) as usize) else {
+                return;
+            };
+            let mut stripe = stripe.write();
+            let removed = part.iter().map(|id| stripe.remove(id % STRIPE_SERIES, start_ms, end_ms)).sum();
+            self.open_samples.fetch_sub(removed, Ordering::Relaxed);
+        }
+    }
+
+    /// The oldest seal whose samples are in the head.
+    pub fn oldest_frozen(&self) -> Option<u64> {
+        self.stripes.read().iter().filter_map(|stripe| stripe.read().oldest_frozen()).min()
     }
 
     /// Ends the open generation of all stripes. `None` when nothing is in the head, open or frozen. The
@@ -137,14 +160,23 @@ impl Head {
     }
 
     /// Appends a series' samples of `start_ms..=end_ms`, oldest generation first; a later one of the same
-    /// time is the newer one. Answers the last seal that was released, which the caller must find on disk.
-    pub fn read(&self, series: SeriesId, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) -> u64 {
+    /// time is the newer one. `parts` receives the seal of each frozen generation and where its samples end, for the caller to
+    /// leave out what is hidden. Answers the last seal that was released, which the caller must find on disk.
+    pub fn read(
+        &self,
+        series: SeriesId,
+        start_ms: i64,
+        end_ms: i64,
+        timestamps: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+        parts: &mut Vec<(u64, usize)>,
+    ) -> u64 {
         let stripes = self.stripes.read();
         let Some(stripe) = stripes.get((series / STRIPE_SERIES) as usize) else {
             return 0;
         };
         let stripe = stripe.read();
-        stripe.read(series % STRIPE_SERIES, start_ms, end_ms, timestamps, values);
+        stripe.read(series % STRIPE_SERIES, start_ms, end_ms, timestamps, values, parts);
         stripe.released()
     }
 
@@ -205,10 +237,12 @@ impl FrozenHead {
         self.samples
     }
 
-    /// Appends the samples of a series, the oldest generation first; of equal times the last is the newest.
-    pub fn read(&self, series: SeriesId, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) {
+    /// Appends the samples of a series that are not hidden, the oldest generation first; of equal times the last is the newest.
+    pub fn read(&self, series: SeriesId, veil: &Veil, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) {
         for stripe in self.stripes.get((series / STRIPE_SERIES) as usize).into_iter().flatten() {
+            let from = timestamps.len();
             stripe.read(series % STRIPE_SERIES, i64::MIN, i64::MAX, timestamps, values);
+            veil.cut(stripe.seal(), from..timestamps.len(), timestamps, values);
         }
     }
 

@@ -155,6 +155,7 @@ impl Stripe {
     /// disk. Under "last write wins" the disk need not be asked: the newest generation wins anyway.
     fn find_older(&self, place: u32, timestamp_ms: i64, policy: ConflictPolicy, context: &AppendContext<'_>) -> Result<Option<u64>> {
         let frozen = self.frozen.iter().rev();
+        let frozen = frozen.filter(|frozen| !(context.hidden)(place, timestamp_ms, frozen.seal));
         if let Some(bits) = frozen.filter_map(|frozen| frozen.find(place, timestamp_ms)).next() {
             return Ok(Some(bits));
         }
@@ -162,6 +163,31 @@ impl Stripe {
             ConflictPolicy::LastWriteWins => Ok(None),
             ConflictPolicy::Reject => (context.sealed)(place, timestamp_ms),
         }
+    }
+
+    /// Takes a series' samples of `start_ms..=end_ms` out of the open generation; answers how many there were. The caller has
+    /// hidden those in frozen generations and on disk.
+    pub fn remove(&mut self, place: u32, start_ms: i64, end_ms: i64) -> u64 {
+        let Some(entry) = self.entries.get_mut(place as usize).filter(|_| start_ms <= end_ms) else {
+            return 0;
+        };
+        if (start_ms..=end_ms).contains(&entry.time_max) {
+            // Nothing is left from the range's start on, so a sample there is new, and its day is active again.
+            entry.time_max = start_ms.saturating_sub(1);
+        }
+        let mut removed = u64::from(self.open.arena.remove(&mut entry.chain, start_ms, end_ms));
+        let side: Vec<_> = self.open.side.range((place, start_ms)..=(place, end_ms)).map(|(key, _)| *key).collect();
+        removed += side.len() as u64;
+        for key in side {
+            self.open.side.remove(&key);
+        }
+        self.open.samples -= removed;
+        removed
+    }
+
+    /// The oldest seal whose samples have not left the stripe.
+    pub fn oldest_frozen(&self) -> Option<u64> {
+        self.frozen.iter().map(|frozen| frozen.seal).min()
     }
 
     /// Ends the open generation. The answer is every frozen generation that has not been released, oldest
@@ -187,11 +213,20 @@ impl Stripe {
         self.released
     }
 
-    /// Appends a series' samples of the range, oldest generation first. The answer tells whether the
-    /// times rise strictly.
-    pub fn read(&self, place: u32, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) {
+    /// Appends a series' samples of the range, oldest generation first. `parts` receives the seal of each frozen generation and
+    /// where its samples end.
+    pub fn read(
+        &self,
+        place: u32,
+        start_ms: i64,
+        end_ms: i64,
+        timestamps: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+        parts: &mut Vec<(u64, usize)>,
+    ) {
         for frozen in &self.frozen {
             frozen.read(place, start_ms, end_ms, timestamps, values);
+            parts.push((frozen.seal, timestamps.len()));
         }
         if let Some(entry) = self.entries.get(place as usize) {
             self.open.read(place, &entry.chain, start_ms, end_ms, timestamps, values);
@@ -224,6 +259,11 @@ impl FrozenStripe {
     /// Samples held.
     pub fn samples(&self) -> u64 {
         self.generation.samples
+    }
+
+    /// The seal it froze for; a later one may write it.
+    pub fn seal(&self) -> u64 {
+        self.seal
     }
 
     /// The newest time applied to a series before the freeze.
@@ -271,6 +311,8 @@ impl Generation {
 pub(crate) struct AppendContext<'a> {
     /// What is sealed already; asked only for samples that are late.
     pub sealed: &'a SealedLookup<'a>,
+    /// Whether a deletion hides (place in the stripe, time) under a seal.
+    pub hidden: &'a dyn Fn(u32, i64, u64) -> bool,
     /// Days in which series became active: (day, place in the stripe).
     pub marks: &'a mut Vec<(i64, u32)>,
 }

@@ -22,8 +22,13 @@ fn merged(timestamps: &[i64], values: &[f64]) -> BTreeMap<i64, u64> {
 #[derive(Clone, Debug)]
 enum Step {
     Append { samples: Vec<(u32, i64, u8)>, policy: ConflictPolicy },
+    Delete { series: Vec<u32>, start: i64, length: i64 },
     Freeze,
     Release,
+}
+
+fn time_of_deletion() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => 0..60i64, 1 => Just(i64::MIN)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -32,6 +37,8 @@ fn step() -> impl Strategy<Value = Step> {
     let policy = prop_oneof![Just(ConflictPolicy::LastWriteWins), Just(ConflictPolicy::Reject)];
     prop_oneof![
         6 => (samples, policy).prop_map(|(samples, policy)| Step::Append { samples, policy }),
+        1 => (prop::collection::vec(prop_oneof![0..4u32, 4094..4099u32], 1..4), time_of_deletion(), 0..40i64)
+            .prop_map(|(series, start, length)| Step::Delete { series, start, length }),
         2 => Just(Step::Freeze),
         1 => Just(Step::Release),
     ]
@@ -45,15 +52,17 @@ proptest! {
         let head = Head::default();
         head.reserve(SERIES);
         let mut model: BTreeMap<(u32, i64), u64> = BTreeMap::new();
-        let disk: RefCell<BTreeMap<(u32, i64), u64>> = RefCell::default();
+        // With the seal that wrote it.
+        let disk: RefCell<BTreeMap<(u32, i64), (u64, u64)>> = RefCell::default();
+        let mut tombstones = Tombstones::default();
         let mut frozen: Vec<FrozenHead> = Vec::new();
         let mut seal = 0;
         for step in steps {
             match step {
                 Step::Append { samples, policy } => {
                     let samples: Vec<_> = samples.iter().map(|&(s, t, v)| (s, t, f64::from(v))).collect();
-                    let sealed = |series: u32, time: i64| Ok(disk.borrow().get(&(series, time)).copied());
-                    let tally = head.append(&columns(&samples), SERIES, policy, &sealed, &mut Vec::new()).unwrap();
+                    let sealed = |series: u32, time: i64| Ok(disk.borrow().get(&(series, time)).filter(|it| !tombstones.hides(series, time, it.1)).map(|it| it.0));
+                    let tally = head.append(&columns(&samples), SERIES, policy, &sealed, &tombstones, &mut Vec::new()).unwrap();
                     let mut conflicts = 0;
                     for (series, time, value) in samples {
                         match model.get(&(series, time)) {
@@ -64,6 +73,14 @@ proptest! {
                     }
                     prop_assert_eq!(tally.conflicts, conflicts);
                 }
+                Step::Delete { series, start, length } => {
+                    let end = if start == i64::MIN { i64::MAX } else { start + length };
+                    let mut set = SeriesSet::default();
+                    series.iter().for_each(|&id| set.insert(id));
+                    tombstones.add(set.clone(), start, end, seal);
+                    head.remove(&set, start, end);
+                    model.retain(|(id, time), _| !set.contains(*id) || !(start..=end).contains(time));
+                }
                 Step::Freeze => {
                     seal += 1;
                     frozen.extend(head.freeze(seal));
@@ -72,9 +89,9 @@ proptest! {
                     let oldest = frozen.remove(0);
                     for series in 0..SERIES {
                         let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-                        oldest.read(series, &mut timestamps, &mut values);
+                        oldest.read(series, &tombstones.of_series(series), &mut timestamps, &mut values);
                         let samples = merged(&timestamps, &values).into_iter();
-                        disk.borrow_mut().extend(samples.map(|(time, bits)| ((series, time), bits)));
+                        disk.borrow_mut().extend(samples.map(|(time, bits)| ((series, time), (bits, oldest.seal))));
                     }
                     head.release(oldest.seal);
                 }
@@ -83,10 +100,12 @@ proptest! {
         }
         for series in (0..4).chain(4094..SERIES) {
             let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-            head.read(series, 10, 50, &mut timestamps, &mut values);
+            let mut parts = Vec::new();
+            head.read(series, 10, 50, &mut timestamps, &mut values, &mut parts);
+            tombstones.of_series(series).cut_parts(&parts, &mut timestamps, &mut values);
             let on_disk = disk.borrow();
             let range = (series, 10)..=(series, 50);
-            let mut all: BTreeMap<i64, u64> = on_disk.range(range.clone()).map(|((_, t), v)| (*t, *v)).collect();
+            let mut all: BTreeMap<i64, u64> = on_disk.range(range.clone()).filter(|((_, t), it)| !tombstones.hides(series, *t, it.1)).map(|((_, t), it)| (*t, it.0)).collect();
             all.extend(merged(&timestamps, &values));
             let expected: BTreeMap<i64, u64> = model.range(range).map(|((_, t), v)| (*t, *v)).collect();
             prop_assert_eq!(all, expected);
@@ -101,6 +120,14 @@ fn a_series_becomes_active_once_a_day() {
     let day = crate::index::DAY_MS;
     let mut marks = Vec::new();
     let samples = [(0, 5, 1.0), (0, 6, 1.0), (1, day + 1, 1.0), (0, day + 2, 1.0), (0, day + 3, 1.0), (1, 7, 1.0), (0, -1, 2.0)];
-    head.append(&columns(&samples), 2, ConflictPolicy::LastWriteWins, &|_, _| Ok(None), &mut marks).unwrap();
+    head.append(&columns(&samples), 2, ConflictPolicy::LastWriteWins, &|_, _| Ok(None), &Tombstones::default(), &mut marks).unwrap();
     assert_eq!(marks, [(0, 0), (1, 1), (1, 0), (0, 1), (-1, 0)]);
+    let mut first = SeriesSet::default();
+    first.insert(0);
+    head.remove(&first, i64::MIN, i64::MAX);
+    marks.clear();
+    head.append(&columns(&[(0, 6, 1.0), (1, 8, 1.0)]), 2, ConflictPolicy::Reject, &|_, _| Ok(None), &Tombstones::default(), &mut marks)
+        .unwrap();
+    assert_eq!(marks, [(0, 0), (0, 1)]);
+    assert_eq!(head.open_samples(), 5);
 }

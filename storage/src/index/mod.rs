@@ -77,6 +77,8 @@ pub(crate) struct Index {
     metrics: HashMap<PairId, MetricId>,
     metric_next: MetricId,
     active: BTreeMap<i64, SeriesSet>,
+    /// Whether some series may be active in no day: then they are left out of what covers all days.
+    has_inactive: bool,
     regexes: RegexCache,
 }
 
@@ -174,10 +176,42 @@ impl Index {
         self.active.get(&day)
     }
 
+    /// Each day with the series that were active in it.
+    pub fn active_days(&self) -> impl Iterator<Item = (i64, &SeriesSet)> {
+        self.active.iter().map(|(day, series)| (*day, series))
+    }
+
+    /// Looks whether some series are active in no day, after everything stored was restored.
+    pub fn settle_activity(&mut self) {
+        let mut active = SeriesSet::default();
+        self.active.values().for_each(|series| active.unite_with(series));
+        self.has_inactive = active.len() < self.len() as usize;
+    }
+
+    /// Forgets that some series were active in the days that lie in `start_ms..=end_ms` as a whole; answers the days in which one
+    /// of them was.
+    pub fn clear_active(&mut self, series: &SeriesSet, start_ms: i64, end_ms: i64) -> Vec<i64> {
+        let is_whole = |day: i64| {
+            let first_ms = day.saturating_mul(DAY_MS);
+            start_ms <= first_ms && first_ms.saturating_add(DAY_MS - 1) <= end_ms
+        };
+        let mut changed = Vec::new();
+        for (&day, active) in self.active.iter_mut().filter(|(day, _)| is_whole(**day)) {
+            if active.intersects(series) {
+                active.subtract(series);
+                changed.push(day);
+            }
+        }
+        self.has_inactive |= !changed.is_empty();
+        changed
+    }
+
     /// Forgets the activity before a day; answers whether there was any.
     pub fn forget_days_before(&mut self, day: i64) -> bool {
         let kept = self.active.split_off(&day);
-        !std::mem::replace(&mut self.active, kept).is_empty()
+        let any = !std::mem::replace(&mut self.active, kept).is_empty();
+        self.has_inactive |= any;
+        any
     }
 
     /// Bytes of memory, roughly.

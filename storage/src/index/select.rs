@@ -26,6 +26,15 @@ enum Demand {
 impl Index {
     /// The series that pass all matchers and were active in a day of `start_ms..=end_ms`.
     pub fn select_set(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> SeriesSet {
+        let mut selected = self.matching(matchers);
+        if let Some(active) = self.active_between(start_ms, end_ms).filter(|_| !selected.is_empty()) {
+            selected.intersect_with(&active);
+        }
+        selected
+    }
+
+    /// The series that pass all matchers, whenever they were active.
+    pub fn matching(&self, matchers: &[Matcher]) -> SeriesSet {
         let (mut required, mut forbidden) = (Vec::new(), Vec::new());
         for matcher in matchers {
             match self.demand(matcher) {
@@ -39,9 +48,6 @@ impl Index {
         let mut required = required.into_iter();
         let mut selected = required.next().unwrap_or_else(|| SeriesSet::below(self.len()));
         required.for_each(|set| selected.intersect_with(&set));
-        if let Some(active) = self.active_between(start_ms, end_ms) {
-            selected.intersect_with(&active);
-        }
         forbidden.iter().for_each(|set| selected.subtract(set));
         selected
     }
@@ -93,8 +99,11 @@ impl Index {
         if days.is_empty() {
             return Some(SeriesSet::default());
         }
-        let (first, last) = (self.active.keys().next()?, self.active.keys().next_back()?);
-        if start_ms == i64::MIN && end_ms == i64::MAX || days.contains(first) && days.contains(last) {
+        let (Some(first), Some(last)) = (self.active.keys().next(), self.active.keys().next_back()) else {
+            return self.has_inactive.then(SeriesSet::default);
+        };
+        let covers_all = start_ms == i64::MIN && end_ms == i64::MAX || days.contains(first) && days.contains(last);
+        if covers_all && !self.has_inactive {
             return None;
         }
         let mut active = SeriesSet::default();

@@ -154,6 +154,16 @@ impl LogDb {
         self.poisoning(saved)
     }
 
+    /// Puts an image of the log into `directory`, which must not exist. To be made before the image of the state: then it is that
+    /// which is newer, and replay ends the difference.
+    pub fn checkpoint(&self, directory: &Path) -> Result<()> {
+        self.sync()?;
+        // No mark may be newer than the image of the log, so none is written meanwhile.
+        let water = self.water.lock();
+        self.rocks.checkpoint(directory)?;
+        water.file.copy_to(directory)
+    }
+
     /// Entries of `range` in index order, at least one if there is one, then while their payloads sum
     /// up to at most `bytes_max`. Stops at the first index that is missing.
     ///

@@ -9,8 +9,13 @@
 //! frame   kind (1)  body  crc32c of all before (4, little endian)
 //!   1 series   varint(first number)  { varint(metric)  varint(length) canonical label bytes }
 //!   2 chunks   { varint(length) key behind the owner  varint(length) value }
+//!   4 record   kind (1)  varint(length) key  a part of the value: parts of one record follow each other
 //!   3 end      varint(series)  varint(entries)  xxh3 of the checksums of all frames before (8)
 //! ```
+//!
+//! The records are what seals write beside definitions and chunks. Tombstones are those of the moment at which the export began:
+//! deletions that came later come with the log, and runs written later hold nothing that those hide. Activity, exemplars and
+//! metadata are those of the end.
 
 mod reader;
 mod writer;
@@ -27,6 +32,13 @@ use crate::varint::{self, Cursor};
 const KIND_SERIES: u8 = 1;
 const KIND_CHUNKS: u8 = 2;
 const KIND_END: u8 = 3;
+const KIND_RECORD: u8 = 4;
+
+/// Kinds of records.
+const RECORD_ACTIVE: u8 = 1;
+const RECORD_TOMBSTONES: u8 = 2;
+const RECORD_BESIDE: u8 = 3;
+
 const CHECKSUM_BYTES: usize = 4;
 const FORMAT: &str = "snapshot frame";
 

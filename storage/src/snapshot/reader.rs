@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::{KIND_CHUNKS, KIND_END, KIND_SERIES, Totals, close_frame};
+use super::{KIND_CHUNKS, KIND_END, KIND_RECORD, KIND_SERIES, RECORD_ACTIVE, RECORD_BESIDE, RECORD_TOMBSTONES, Totals, close_frame};
 use crate::catalog;
 use crate::fault::Result;
 use crate::keys::{FAMILY_RAW_PREFIX, RunEntry, day_of_family, family_of_day};
@@ -23,6 +23,7 @@ pub struct SnapshotReader {
     state: Arc<ShardState>,
     series_count: u32,
     days: Vec<i64>,
+    tombstones: Vec<u8>,
     stage: Stage,
     totals: Totals,
 }
@@ -33,19 +34,29 @@ enum Stage {
     Series(u32),
     /// Entries of a day (by position in the list of days) from this key on.
     Chunks(usize, Vec<u8>),
+    /// What remains of these records, the next one last.
+    Records(Vec<Record>),
     /// The closing frame.
     End,
     /// Nothing.
     Done,
 }
 
+/// A record on its way: what of its value has not been sent.
+struct Record {
+    kind: u8,
+    key: Vec<u8>,
+    rest: Vec<u8>,
+}
+
 impl SnapshotReader {
     pub(crate) fn new(state: Arc<ShardState>) -> Result<Self> {
         let series_count = state.durable_series.load(Ordering::Relaxed);
+        let tombstones = state.run_list().tombstones.encode();
         let families = state.core.rocks.families(FAMILY_RAW_PREFIX)?;
         let mut days: Vec<i64> = families.iter().filter_map(|family| day_of_family(family)).collect();
         days.sort_unstable();
-        Ok(Self { state, series_count, days, stage: Stage::Series(0), totals: Totals::default() })
+        Ok(Self { state, series_count, days, tombstones, stage: Stage::Series(0), totals: Totals::default() })
     }
 
     /// The next frame, of about 1 MiB at most; `None` after the last.
@@ -55,6 +66,7 @@ impl SnapshotReader {
             let frame = match stage {
                 Stage::Series(first) => self.series_frame(first)?,
                 Stage::Chunks(day, from) => self.chunks_frame(day, from)?,
+                Stage::Records(records) => self.record_frame(records),
                 Stage::End => {
                     let mut frame = vec![KIND_END];
                     frame.extend_from_slice(&self.totals.encode());
@@ -99,7 +111,7 @@ impl SnapshotReader {
     /// Entries from the key `from` on; `None` when the day has no more.
     fn chunks_frame(&mut self, day: usize, from: Vec<u8>) -> Result<Option<Vec<u8>>> {
         let Some(&number) = self.days.get(day) else {
-            self.stage = Stage::End;
+            self.stage = Stage::Records(self.records());
             return Ok(None);
         };
         let owner = self.state.owner;
@@ -130,5 +142,37 @@ impl SnapshotReader {
         }
         self.stage = following;
         Ok((frame.len() > 1).then_some(frame))
+    }
+
+    /// All records; there are always some.
+    fn records(&mut self) -> Vec<Record> {
+        let tombstones = Record { kind: RECORD_TOMBSTONES, key: Vec::new(), rest: std::mem::take(&mut self.tombstones) };
+        let beside = Record { kind: RECORD_BESIDE, key: Vec::new(), rest: self.state.beside.lock().encode() };
+        let mut records = vec![tombstones, beside];
+        let index = self.state.index.read();
+        records.extend(index.active_days().map(|(day, series)| {
+            let key = day.to_be_bytes().to_vec();
+            Record { kind: RECORD_ACTIVE, key, rest: series.to_bytes() }
+        }));
+        records
+    }
+
+    /// The next part of the last record; `None` when there are no more.
+    fn record_frame(&mut self, mut records: Vec<Record>) -> Option<Vec<u8>> {
+        let Some(record) = records.last_mut() else {
+            self.stage = Stage::End;
+            return None;
+        };
+        let mut frame = vec![KIND_RECORD, record.kind];
+        varint::put(&mut frame, record.key.len() as u64);
+        frame.extend_from_slice(&record.key);
+        let rest = record.rest.split_off(record.rest.len().min(FRAME_BYTES));
+        frame.append(&mut record.rest);
+        record.rest = rest;
+        if record.rest.is_empty() {
+            records.pop();
+        }
+        self.stage = Stage::Records(records);
+        Some(frame)
     }
 }

@@ -4,13 +4,14 @@
 //! shard at it in one durable step. A crash before that leaves the old content (or none) and some
 //! garbage, which the next opening of the shard removes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{KIND_CHUNKS, KIND_END, KIND_SERIES, Totals, open_frame};
-use crate::catalog::CatalogWriter;
+use super::{KIND_CHUNKS, KIND_END, KIND_RECORD, KIND_SERIES, RECORD_ACTIVE, RECORD_BESIDE, RECORD_TOMBSTONES, Totals, open_frame};
+use crate::catalog::{CatalogWriter, Record};
 use crate::chunk::{ChunkView, TimesPlace, TimesView};
 use crate::core::Core;
 use crate::fault::{Result, StorageError};
@@ -26,7 +27,10 @@ pub(crate) struct SnapshotWriter {
     owner: Owner,
     totals: Totals,
     times_max: Vec<i64>,
+    /// By the chunks that came.
     active: HashMap<i64, SeriesSet>,
+    /// By kind and key.
+    records: BTreeMap<(u8, Vec<u8>), Vec<u8>>,
     run: Option<RunEntries>,
     /// Finished files of one family.
     files: (String, Vec<PathBuf>),
@@ -53,6 +57,7 @@ impl SnapshotWriter {
             totals: Totals::default(),
             times_max: Vec::new(),
             active: HashMap::new(),
+            records: BTreeMap::new(),
             run: None,
             files: Default::default(),
             is_complete: false,
@@ -71,6 +76,7 @@ impl SnapshotWriter {
         match kind {
             KIND_SERIES => self.take_series(&mut body)?,
             KIND_CHUNKS => self.take_chunks(&mut body)?,
+            KIND_RECORD => self.take_record(&mut body)?,
             KIND_END => self.take_end(&mut body)?,
             other => return Err(StorageError::corrupt("snapshot", format!("frame of kind {other}"))),
         }
@@ -86,8 +92,14 @@ impl SnapshotWriter {
         self.close_run()?;
         self.ingest()?;
         let mut writer = CatalogWriter::new(&self.core.rocks, self.owner);
-        for (day, series) in &self.active {
-            writer.put_active(*day, series)?;
+        if self.records.is_empty() {
+            // The sender knew no records yet: what has chunks was active.
+            for (day, series) in &self.active {
+                writer.put_active(*day, series)?;
+            }
+        }
+        for ((kind, key), value) in &self.records {
+            put_record(&mut writer, *kind, key, value)?;
         }
         writer.put_times_max(&self.times_max)?;
         writer.finish()?;
@@ -179,6 +191,15 @@ impl SnapshotWriter {
         Ok(())
     }
 
+    /// Takes a part of a record.
+    fn take_record(&mut self, body: &mut Cursor<'_>) -> Result<()> {
+        let kind = body.byte()?;
+        let length = body.count(usize::MAX)?;
+        let key = body.take(length)?.to_vec();
+        self.records.entry((kind, key)).or_default().extend_from_slice(body.rest());
+        Ok(())
+    }
+
     fn take_end(&mut self, body: &mut Cursor<'_>) -> Result<()> {
         let sent = Totals::decode(body)?;
         if sent != self.totals {
@@ -224,6 +245,20 @@ impl SnapshotWriter {
         }
         self.core.rocks.create_family(&family)?;
         self.core.rocks.ingest(&family, files)
+    }
+}
+
+fn put_record(writer: &mut CatalogWriter<'_>, kind: u8, key: &[u8], value: &[u8]) -> Result<()> {
+    match kind {
+        RECORD_TOMBSTONES => writer.put_record(Record::Tombstones, value),
+        RECORD_BESIDE => writer.put_record(Record::Beside, value),
+        RECORD_ACTIVE => {
+            let day = key.try_into().map(i64::from_be_bytes);
+            let day = day.map_err(|_| StorageError::corrupt("snapshot", format!("active series of day {key:02x?}")))?;
+            let series = SeriesSet::from_bytes(value);
+            writer.put_active(day, &series.ok_or_else(|| StorageError::corrupt("snapshot", format!("active series of day {day}")))?)
+        }
+        other => Err(StorageError::corrupt("snapshot", format!("record of kind {other}"))),
     }
 }
 
