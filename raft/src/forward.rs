@@ -131,6 +131,8 @@ pub fn answer_to_proto(id: u64, answer: Result<Proposed, Rejected>) -> wire::Pro
                 unknown_series: outcome.unknown_series as u64,
                 new_series: outcome.new_series as u64,
                 first_problem: outcome.first_problem,
+                exemplars: outcome.exemplars,
+                exemplars_out_of_order: outcome.exemplars_out_of_order,
             });
         }
         Ok(Proposed::Meta(bytes)) => message.meta = bytes,
@@ -159,6 +161,8 @@ fn answer_from_proto(answer: wire::ProposeAnswer) -> Result<Proposed, Rejected> 
                 unknown_series: outcome.unknown_series as _,
                 new_series: outcome.new_series as _,
                 first_problem: outcome.first_problem,
+                exemplars: outcome.exemplars,
+                exemplars_out_of_order: outcome.exemplars_out_of_order,
             }),
         }),
         wire::ProposeOutcome::NotLeader => Err(Rejected::NotLeader(answer.leader)),
