@@ -63,10 +63,11 @@ impl Version {
     }
 }
 
-/// Samples that the 2.0 headers report as written.
+/// What the 2.0 headers report as written.
 #[derive(Clone, Copy, Debug, Default)]
 struct Written {
     samples: u64,
+    exemplars: u64,
 }
 
 pub async fn write(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
@@ -82,8 +83,8 @@ pub async fn write(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) 
         let zero = HeaderValue::from_static("0");
         let headers = response.headers_mut();
         headers.insert("x-prometheus-remote-write-samples-written", HeaderValue::from(written.samples));
-        headers.insert("x-prometheus-remote-write-histograms-written", zero.clone());
-        headers.insert("x-prometheus-remote-write-exemplars-written", zero);
+        headers.insert("x-prometheus-remote-write-histograms-written", zero);
+        headers.insert("x-prometheus-remote-write-exemplars-written", HeaderValue::from(written.exemplars));
     }
     response
 }
@@ -114,7 +115,7 @@ fn content_encoding(headers: &HeaderMap) -> Result<&'static str, String> {
 }
 
 fn answer(version: Version, report: &WriteReport) -> (Response, Written) {
-    let written = Written { samples: report.samples_accepted + report.samples_duplicate };
+    let written = Written { samples: report.samples_accepted + report.samples_duplicate, exemplars: report.exemplars };
     let mut reasons: Vec<String> = Vec::new();
     if version == Version::Two {
         reasons.extend(report.refusals.iter().map(|refusal| format!("series {}: {}", refusal.series, refusal.reason)));
@@ -122,6 +123,9 @@ fn answer(version: Version, report: &WriteReport) -> (Response, Written) {
     if report.samples_conflicting > 0 {
         let first = report.first_problem.as_deref().unwrap_or("duplicate sample for timestamp");
         reasons.push(format!("{} samples conflict with stored ones, first: {first}", report.samples_conflicting));
+    }
+    if version == Version::Two && report.exemplars_out_of_order > 0 {
+        reasons.push(format!("{} exemplars out of order", report.exemplars_out_of_order));
     }
     if version == Version::Two && report.histograms > 0 {
         reasons.push(format!("{} native histograms are not stored by this version", report.histograms));
@@ -192,5 +196,13 @@ mod tests {
         assert_eq!((response.status().as_u16(), written.samples), (204, 3));
         report.samples_conflicting = 1;
         assert_eq!(answer(Version::One, &report).0.status(), 400);
+    }
+
+    #[test]
+    fn an_exemplar_out_of_order_is_an_error_of_version_two_alone() {
+        let report = WriteReport { exemplars: 2, exemplars_out_of_order: 1, ..WriteReport::default() };
+        assert_eq!(answer(Version::One, &report).0.status(), 204);
+        let (response, written) = answer(Version::Two, &report);
+        assert_eq!((response.status().as_u16(), written.exemplars), (400, 2));
     }
 }

@@ -19,6 +19,7 @@ pub mod influx;
 #[cfg(test)]
 mod remote_write_tests;
 pub mod series_cache;
+pub mod metadata_told;
 pub mod shard_encoder;
 pub mod router;
 pub mod writer;

@@ -9,8 +9,10 @@
 use bytes::Bytes;
 use storage::batch::ConflictPolicy;
 use storage::labels::{self, HashKey, SeriesHash, SeriesId, ShardId};
+use storage::{Exemplar, Metadata};
 
 use super::columns::{Columns, RefusedSeries};
+use super::label_forms::METRIC_NAME;
 use super::series_cache::{Place, SeriesCache};
 use super::shard_encoder::{ShardBatch, ShardEncoder};
 
@@ -100,6 +102,15 @@ pub struct Foreign {
 pub struct Topology {
     pub hash_key: HashKey,
     pub shards: u32,
+}
+
+impl Topology {
+    /// The shard that keeps the metadata of a metric; none for a name that no series can have.
+    pub fn shard_of_metric(&self, metric: &str) -> Option<ShardId> {
+        let mut canonical = Vec::new();
+        labels::canonicalize(&mut vec![(METRIC_NAME, metric)], &mut canonical).ok()?;
+        Some(labels::shard_of(labels::hash(&self.hash_key, &canonical), self.shards))
+    }
 }
 
 impl Routed {
@@ -234,9 +245,10 @@ impl Routed {
         }
     }
 
-    /// Pass 3: everything that was not refused, for each shard one batch, or several when it would be large.
-    pub fn encode(&self, policy: ConflictPolicy, shards: u32) -> Vec<ShardBatch> {
-        let mut encoders: Vec<ShardEncoder> = (0..shards).map(|shard| ShardEncoder::new(shard, policy)).collect();
+    /// Pass 3: everything that was not refused, for each shard one batch, or several when it would be large. Of the metadata only
+    /// what `is_news` wants.
+    pub fn encode(&self, policy: ConflictPolicy, topology: Topology, is_news: impl Fn(&Metadata) -> bool) -> Vec<ShardBatch> {
+        let mut encoders: Vec<ShardEncoder> = (0..topology.shards).map(|shard| ShardEncoder::new(shard, policy)).collect();
         let check = self.refusals.iter().any(|refusal| refusal.cause == RefusalCause::Bounds);
         let mut next_resolved = 0;
         for (series, &place) in self.places.iter().enumerate() {
@@ -250,8 +262,15 @@ impl Routed {
             let kept = samples.filter(|(t, _)| !check || self.bounds.contain(**t));
             if place.series == UNKNOWN {
                 encoder.push_new(self.resolved.labels(at), kept);
+                encoder.push_new_exemplars(self.resolved.labels(at), self.exemplars(series));
             } else {
                 encoder.push_known(place.series, kept);
+                encoder.push_known_exemplars(place.series, self.exemplars(series));
+            }
+        }
+        for metadata in self.columns.metadata.iter().filter(|metadata| is_news(metadata)) {
+            if let Some(encoder) = topology.shard_of_metric(&metadata.metric).and_then(|shard| encoders.get_mut(shard as usize)) {
+                encoder.push_metadata(metadata);
             }
         }
         encoders.into_iter().flat_map(ShardEncoder::finish).collect()
@@ -271,9 +290,19 @@ impl Routed {
                 let range = self.columns.samples(series);
                 let samples = self.columns.timestamps[range.clone()].iter().zip(&self.columns.values[range]);
                 encoder.push_new(&canonical, samples.filter(|(t, _)| self.bounds.contain(**t)));
+                encoder.push_new_exemplars(&canonical, self.exemplars(series));
             }
         }
         encoder.finish()
+    }
+
+    /// A series' exemplars within the bounds. None when no sample of it is: a series comes to be by a sample.
+    fn exemplars(&self, series: usize) -> impl Iterator<Item = &Exemplar> {
+        let all = &self.columns.exemplars;
+        let start = all.partition_point(|(owner, _)| (*owner as usize) < series);
+        let own = all[start..].iter().take_while(move |(owner, _)| *owner as usize == series).map(|(_, exemplar)| exemplar);
+        let has_sample = !all.is_empty() && self.columns.timestamps[self.columns.samples(series)].iter().any(|t| self.bounds.contain(*t));
+        own.filter(move |exemplar| has_sample && self.bounds.contain(exemplar.timestamp_ms))
     }
 
     pub fn cache_misses(&self) -> usize {
@@ -377,17 +406,17 @@ mod tests {
     fn a_series_travels_with_labels_until_a_replica_knows_its_id() {
         let cache = SeriesCache::new(1024);
         let lines = [("up{job=\"a\"}", 1_500, 1.0), ("up{job=\"b\"}", 1_500, 0.0)];
-        let (definitions, columns) = decoded(&route(&lines, &cache, &[]).encode(ConflictPolicy::Reject, 3));
+        let (definitions, columns) = decoded(&route(&lines, &cache, &[]).encode(ConflictPolicy::Reject, TOPOLOGY, |_| true));
         assert_eq!((definitions, columns.values.len()), (2, 2));
 
         let known = [(hash_of(&[("__name__", "up"), ("job", "a")]), 17)];
-        let (definitions, columns) = decoded(&route(&lines, &cache, &known).encode(ConflictPolicy::Reject, 3));
+        let (definitions, columns) = decoded(&route(&lines, &cache, &known).encode(ConflictPolicy::Reject, TOPOLOGY, |_| true));
         assert_eq!(definitions, 1);
         assert!(columns.targets.contains(&17));
 
         let again = route(&lines, &cache, &[]);
         assert_eq!(again.cache_misses(), 1, "the known one came from the cache");
-        assert!(decoded(&again.encode(ConflictPolicy::Reject, 3)).1.targets.contains(&17));
+        assert!(decoded(&again.encode(ConflictPolicy::Reject, TOPOLOGY, |_| true)).1.targets.contains(&17));
     }
 
     #[test]
@@ -395,7 +424,7 @@ mod tests {
         let cache = SeriesCache::new(1024);
         let known = [(hash_of(&[("__name__", "x"), ("a", "1"), ("b", "2")]), 5)];
         let lines = [("x{a=\"1\",b=\"2\"}", 1_100, 1.0), ("x{b=\"2\",a=\"1\"}", 1_200, 2.0)];
-        let (definitions, columns) = decoded(&route(&lines, &cache, &known).encode(ConflictPolicy::Reject, 3));
+        let (definitions, columns) = decoded(&route(&lines, &cache, &known).encode(ConflictPolicy::Reject, TOPOLOGY, |_| true));
         assert_eq!((definitions, columns.targets), (0, vec![5, 5]));
     }
 
@@ -407,7 +436,7 @@ mod tests {
         let mut found: Vec<_> = routed.refusals.iter().map(|refusal| (refusal.series, refusal.cause)).collect();
         found.sort_unstable_by_key(|(series, _)| *series);
         assert_eq!(found, [(0, RefusalCause::Bounds), (1, RefusalCause::Labels), (3, RefusalCause::Bounds)]);
-        let (definitions, columns) = decoded(&routed.encode(ConflictPolicy::Reject, 3));
+        let (definitions, columns) = decoded(&routed.encode(ConflictPolicy::Reject, TOPOLOGY, |_| true));
         assert_eq!((definitions, columns.values), (1, vec![3.0]), "only the good one is written");
     }
 
@@ -429,7 +458,7 @@ mod tests {
         let (mut routed, foreign) = Routed::new(columns, body, BOUNDS, &cache, 1, TOPOLOGY, |_, _, _| false);
         assert_eq!(foreign.len(), 1);
         routed.learn(&cache, &foreign[0], &[3]);
-        assert_eq!(decoded(&routed.encode(ConflictPolicy::Reject, 3)).1.targets, [3]);
+        assert_eq!(decoded(&routed.encode(ConflictPolicy::Reject, TOPOLOGY, |_| true)).1.targets, [3]);
     }
 
     /// What each pass costs a sample, series all known: `cargo test --release -p tern router::tests::speed -- --ignored --nocapture`.
@@ -470,7 +499,7 @@ mod tests {
                 let (routed, _) = Routed::new(std::mem::take(columns), body.clone(), BOUNDS, &cache, 1, TOPOLOGY, lookup);
                 routing += start.elapsed().as_nanos();
                 let start = std::time::Instant::now();
-                let batches = routed.encode(ConflictPolicy::Reject, 3);
+                let batches = routed.encode(ConflictPolicy::Reject, TOPOLOGY, |_| true);
                 encoding += start.elapsed().as_nanos();
                 bytes += batches.iter().map(|batch| batch.payload.len()).sum::<usize>();
                 misses += routed.cache_misses();

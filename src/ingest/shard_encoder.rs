@@ -4,12 +4,16 @@
 use bytes::Bytes;
 use storage::batch::{BatchBuilder, ConflictPolicy};
 use storage::labels::{SeriesId, ShardId};
+use storage::{Exemplar, Metadata};
 
 /// A larger part of a request becomes several batches, so that no log entry is much larger than a megabyte.
 const BATCH_SAMPLES_MAX: usize = 256 * 1024;
 
 /// The same for label sets of new series, in bytes.
 const BATCH_LABEL_BYTES_MAX: usize = 2 << 20;
+
+/// The same for exemplars and metadata, in bytes.
+const BATCH_BESIDE_BYTES_MAX: usize = 1 << 20;
 
 /// One shard's part, encoded.
 pub struct ShardBatch {
@@ -58,6 +62,40 @@ impl ShardEncoder {
         if self.label_bytes >= BATCH_LABEL_BYTES_MAX {
             self.flush();
         }
+    }
+
+    /// Exemplars of a series whose id is known.
+    pub fn push_known_exemplars<'a>(&mut self, series: SeriesId, exemplars: impl Iterator<Item = &'a Exemplar>) {
+        for exemplar in exemplars {
+            self.builder.push_exemplar(series, exemplar);
+            self.flush_if_much_is_beside();
+        }
+    }
+
+    /// Exemplars of a series that the shard has learnt with the samples before, in this batch or an earlier one.
+    pub fn push_new_exemplars<'a>(&mut self, labels: &[u8], exemplars: impl Iterator<Item = &'a Exemplar>) {
+        let mut defined = None;
+        for exemplar in exemplars {
+            let series = *defined.get_or_insert_with(|| self.builder.define(labels));
+            self.builder.push_defined_exemplar(series, exemplar);
+            if self.flush_if_much_is_beside() {
+                defined = None;
+            }
+        }
+    }
+
+    /// What is said about a metric.
+    pub fn push_metadata(&mut self, metadata: &Metadata) {
+        self.builder.push_metadata(metadata);
+        self.flush_if_much_is_beside();
+    }
+
+    fn flush_if_much_is_beside(&mut self) -> bool {
+        let is_much = self.builder.beside_bytes() >= BATCH_BESIDE_BYTES_MAX;
+        if is_much {
+            self.flush();
+        }
+        is_much
     }
 
     fn flush(&mut self) {

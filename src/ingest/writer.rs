@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use parking_lot::Mutex;
 use raft::{Node, WriteError};
-use storage::batch::ConflictPolicy;
+use storage::batch::{BatchBuilder, ConflictPolicy, Deletion};
 use storage::labels::ShardId;
 use storage::{HashKey, PartOutcome};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::budget::{ByteBudget, OverBudget, Reservation};
 use super::columns::Columns;
 use super::decode_error::DecodeError;
+use super::metadata_told::MetadataTold;
 use super::router::{Bounds, Foreign, Refusal, RefusalCause, Routed, Topology};
 use super::series_cache::SeriesCache;
 use super::shard_encoder::ShardBatch;
@@ -96,7 +97,10 @@ pub struct WriteReport {
     /// Left out under the tolerance.
     pub refusals: Vec<Refusal>,
     pub histograms: usize,
-    pub exemplars: usize,
+    /// Exemplars that are stored; those that were there already count.
+    pub exemplars: u64,
+    /// Refused because their series has a newer one.
+    pub exemplars_out_of_order: u64,
     /// The first shard-side problem, for the answer's text.
     pub first_problem: Option<String>,
 }
@@ -138,6 +142,7 @@ pub struct Writer {
     retention: Duration,
     metrics: Arc<SelfMetrics>,
     cache: SeriesCache,
+    metadata_told: MetadataTold,
     /// Of this process, so that collisions of the raw hash cannot be prepared.
     secret: u64,
     /// The incarnations that the cached ids belong to.
@@ -156,6 +161,7 @@ impl Writer {
         Writer {
             cache: SeriesCache::new(settings.series_cache_entries),
             budget: ByteBudget::new(settings.bytes_in_flight_max),
+            metadata_told: MetadataTold::new(),
             places: Semaphore::new(settings.concurrency),
             waiting: AtomicUsize::new(0),
             parsers: Semaphore::new(cores),
@@ -230,9 +236,12 @@ impl Writer {
             return Err(self.refuse(routed));
         }
         let start = Instant::now();
-        let batches = routed.encode(rules.conflicts, topology.shards);
+        let batches = routed.encode(rules.conflicts, topology, |metadata| !self.metadata_told.knows(metadata));
         self.metrics.ingest.route.observe_since(start);
         let report = self.commit(&routed, batches, rules, deadline).await;
+        if report.is_ok() {
+            self.metadata_told.remember(&routed.columns().metadata);
+        }
         self.keep(routed.into_columns());
         report
     }
@@ -318,12 +327,8 @@ impl Writer {
         let shards = by_shard(batches);
         let outcomes = join_all(shards.into_iter().map(|part| self.commit_shard(routed, part, rules, deadline))).await;
         self.metrics.ingest.commit.observe_since(start);
-        let mut report = WriteReport {
-            refusals: routed.refusals.clone(),
-            histograms: routed.columns().histograms.len(),
-            exemplars: routed.columns().exemplars.len(),
-            ..WriteReport::default()
-        };
+        let mut report =
+            WriteReport { refusals: routed.refusals.clone(), histograms: routed.columns().histograms.len(), ..WriteReport::default() };
         let mut failure = None;
         for outcome in outcomes {
             match outcome {
@@ -333,6 +338,24 @@ impl Writer {
         }
         self.count(&report);
         failure.map_or(Ok(report), Err)
+    }
+
+    /// Deletes on all shards what the log holds before. When some shards cannot be reached the others have deleted already, and
+    /// deleting again is harmless.
+    pub async fn delete(&self, deletions: &[Deletion]) -> Result<(), WriteFailure> {
+        let deadline = Instant::now() + self.settings.timeout;
+        let topology = self.topology()?;
+        let mut builder = BatchBuilder::new(ConflictPolicy::LastWriteWins);
+        deletions.iter().for_each(|deletion| builder.push_deletion(deletion));
+        let payload = Bytes::from(builder.encode());
+        let outcomes = join_all((0..topology.shards).map(|shard| {
+            let payload = payload.clone();
+            async move {
+                let outcome = self.node.write(shard, payload, deadline.into()).await.map_err(unavailable)?;
+                if outcome.first_problem.is_some() { Err(unaccounted(shard, &outcome)) } else { Ok(()) }
+            }
+        }));
+        outcomes.await.into_iter().collect()
     }
 
     /// A shard's batches one after the other: the later sample of a request wins.
@@ -384,7 +407,7 @@ impl Writer {
         metrics.samples_duplicate.add(report.samples_duplicate);
         metrics.samples_conflicting.add(report.samples_conflicting);
         metrics.series_created.add(report.series_created);
-        metrics.samples_unsupported.add((report.histograms + report.exemplars) as u64);
+        metrics.samples_unsupported.add(report.histograms as u64);
         self.count_out_of_bounds(&report.refusals);
     }
 
@@ -402,6 +425,7 @@ impl Writer {
         let mut known = self.incarnations.lock();
         if !known.iter().copied().eq(incarnations.clone()) {
             self.cache.clear();
+            self.metadata_told.forget();
             *known = incarnations.collect();
         }
         Ok(Topology { hash_key: HashKey(self.node.meta().hash_key), shards: map.shard_count() })
@@ -428,6 +452,8 @@ impl WriteReport {
         self.samples_duplicate += outcome.duplicates;
         self.samples_conflicting += outcome.conflicts;
         self.series_created += outcome.new_series;
+        self.exemplars += outcome.exemplars;
+        self.exemplars_out_of_order += outcome.exemplars_out_of_order;
         if self.first_problem.is_none() {
             self.first_problem.clone_from(&outcome.first_problem);
         }
@@ -452,6 +478,8 @@ fn merge(into: &mut PartOutcome, outcome: PartOutcome) {
     into.conflicts += outcome.conflicts;
     into.unknown_series += outcome.unknown_series;
     into.new_series += outcome.new_series;
+    into.exemplars += outcome.exemplars;
+    into.exemplars_out_of_order += outcome.exemplars_out_of_order;
     if into.first_problem.is_none() {
         into.first_problem = outcome.first_problem;
     }
