@@ -109,7 +109,7 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
         settings: raft_settings(&settings),
     };
     let routes = tonic::service::Routes::new(peer_service.clone().into_server());
-    let node = raft_runtime.spawn(Node::start(config, Arc::clone(&engine), log_db, routes)).await??;
+    let node = raft_runtime.spawn(Node::start(config, Arc::clone(&engine), Arc::clone(&log_db), routes)).await??;
     peer_service.attach(Arc::clone(&node));
     let peers = Peers::new(Arc::clone(&node));
     let retention = settings.storage.retention;
@@ -120,6 +120,7 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
         layers,
         node,
         engine,
+        log_db,
         writer: Arc::new(writer),
         queries: Arc::new(queries),
         metrics,
@@ -135,6 +136,7 @@ fn open_disk(settings: &Settings) -> anyhow::Result<(Arc<Engine>, Arc<LogDb>)> {
     let options = EngineOptions {
         retention_ms: settings.storage.retention.as_millis() as i64,
         block_cache_bytes: settings.storage.block_cache,
+        exemplars_max: settings.storage.exemplars_max,
         ..EngineOptions::default()
     };
     let engine = Engine::open(&folder.join("state"), options).with_context(|| open_failed(folder, "state"))?;

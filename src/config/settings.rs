@@ -73,6 +73,7 @@ pub struct StorageSettings {
     pub head_bytes: usize,
     pub head_age: Duration,
     pub log_bytes: usize,
+    pub exemplars_max: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -114,6 +115,7 @@ pub struct WebSettings {
     pub connections: usize,
     pub read_timeout: Duration,
     pub admin: AdminAccess,
+    pub enable_admin_api: bool,
     /// Resolved: never zero.
     pub threads: usize,
     pub shutdown_timeout: Duration,
@@ -220,6 +222,7 @@ fn read_storage(layers: &Layers) -> Result<StorageSettings, ConfigError> {
         head_bytes: layers.read("storage.head_bytes", value::size_above_zero)?,
         head_age: layers.read("storage.head_age", value::duration_above_zero)?,
         log_bytes: layers.read("storage.log_bytes", value::size_above_zero)?,
+        exemplars_max: layers.read("storage.exemplars_max", value::count)?,
     })
 }
 
@@ -270,6 +273,7 @@ fn read_web(layers: &Layers) -> Result<WebSettings, ConfigError> {
             "none" => Ok(AdminAccess::Nobody),
             _ => Err("write loopback, any or none".to_string()),
         })?,
+        enable_admin_api: layers.read("web.enable_admin_api", value::flag)?,
         threads: if threads == 0 { cores() } else { threads },
         shutdown_timeout: layers.read("web.shutdown_timeout", value::duration)?,
     })

@@ -47,6 +47,10 @@ pub fn size_above_zero(text: &str) -> Result<usize, String> {
     }
 }
 
+pub fn flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "write true or false".to_string())
+}
+
 pub fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "not a whole number from 0 up".to_string())
 }

@@ -130,7 +130,7 @@ fn other_voter(status: &wire::NodeStatus, group: u64) -> Result<u64, Failure> {
     other.ok_or_else(|| Failure::bad_data(format!("group {group} has no other voter")))
 }
 
-fn allow(app: &App, peer: PeerAddress) -> Result<(), Failure> {
+pub fn allow(app: &App, peer: PeerAddress) -> Result<(), Failure> {
     let allowed = match app.settings.web.admin {
         AdminAccess::Any => true,
         AdminAccess::Loopback => peer.0.ip().to_canonical().is_loopback(),

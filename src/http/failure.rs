@@ -21,6 +21,8 @@ pub enum Kind {
     Internal,
     /// No quorum, or too much under way; trying again later helps.
     Unavailable,
+    /// A setting does not allow the call. Upstream names it like the one above but answers 500.
+    Disabled,
     NotFound,
 }
 
@@ -32,7 +34,7 @@ impl Kind {
             Kind::Canceled => "canceled",
             Kind::Timeout => "timeout",
             Kind::Internal => "internal",
-            Kind::Unavailable => "unavailable",
+            Kind::Unavailable | Kind::Disabled => "unavailable",
             Kind::NotFound => "not_found",
         }
     }
@@ -44,7 +46,7 @@ impl Kind {
             // nginx's "client closed request"; it has no name in the registry.
             Kind::Canceled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Kind::Timeout | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Kind::Internal | Kind::Disabled => StatusCode::INTERNAL_SERVER_ERROR,
             Kind::NotFound => StatusCode::NOT_FOUND,
         }
     }

@@ -24,10 +24,12 @@ mod prometheus_query;
 mod prometheus_labels;
 mod prometheus_status;
 mod prometheus_empty;
+mod prometheus_beside;
 mod native_query;
 mod native_json;
 mod self_page;
 mod admin;
+mod admin_tsdb;
 mod listener;
 mod routes;
 
@@ -35,7 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use raft::Node;
-use storage::Engine;
+use storage::{Engine, LogDb};
 
 use crate::config::{Layers, Settings};
 use crate::ingest::writer::Writer;
@@ -52,6 +54,7 @@ pub struct App {
     pub layers: Layers,
     pub node: Arc<Node>,
     pub engine: Arc<Engine>,
+    pub log_db: Arc<LogDb>,
     pub writer: Arc<Writer>,
     pub queries: Arc<Runner>,
     pub metrics: Arc<SelfMetrics>,

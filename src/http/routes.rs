@@ -13,8 +13,8 @@ use super::budget::within_budget;
 use super::failure::{Failure, Kind};
 use super::observe::observe;
 use super::{
-    App, admin, health, influx, ingest, native_query, prometheus_empty, prometheus_labels, prometheus_query, prometheus_status,
-    remote_write, self_page,
+    App, admin, admin_tsdb, health, influx, ingest, native_query, prometheus_beside, prometheus_empty, prometheus_labels, prometheus_query,
+    prometheus_status, remote_write, self_page,
 };
 
 /// Everything this node answers over HTTP.
@@ -69,12 +69,12 @@ fn reads() -> Router<Arc<App>> {
         .route("/api/v1/labels", get(prometheus_labels::names).post(prometheus_labels::names))
         .route("/api/v1/label/{name}/values", get(prometheus_labels::values))
         .route("/api/v1/series", get(prometheus_labels::series).post(prometheus_labels::series))
-        .route("/api/v1/query_exemplars", get(prometheus_empty::exemplars).post(prometheus_empty::exemplars))
-        .route("/api/v1/metadata", get(prometheus_empty::metadata))
+        .route("/api/v1/query_exemplars", get(prometheus_beside::exemplars).post(prometheus_beside::exemplars))
+        .route("/api/v1/metadata", get(prometheus_beside::metadata))
         .route("/api/v1/rules", get(prometheus_empty::rules))
         .route("/api/v1/alerts", get(prometheus_empty::alerts))
         .route("/api/v1/targets", get(prometheus_empty::targets))
-        .route("/api/v1/targets/metadata", get(prometheus_empty::targets_metadata))
+        .route("/api/v1/targets/metadata", get(prometheus_beside::targets_metadata))
         .route("/api/v1/scrape_pools", get(prometheus_empty::scrape_pools))
         .route("/api/v1/alertmanagers", get(prometheus_empty::alertmanagers))
 }
@@ -102,6 +102,9 @@ fn admin_routes() -> Router<Arc<App>> {
         .route("/api/v1/admin/cluster/remove", post(admin::remove))
         .route("/api/v1/admin/cluster/replace", post(admin::replace))
         .route("/api/v1/admin/cluster/transfer-leader", post(admin::transfer_leader))
+        .route("/api/v1/admin/tsdb/delete_series", post(admin_tsdb::delete_series).put(admin_tsdb::delete_series))
+        .route("/api/v1/admin/tsdb/clean_tombstones", post(admin_tsdb::clean_tombstones).put(admin_tsdb::clean_tombstones))
+        .route("/api/v1/admin/tsdb/snapshot", post(admin_tsdb::snapshot).put(admin_tsdb::snapshot))
         .route("/debug/flush", post(admin::flush))
         .route("/debug/hash", get(admin::content_hash))
 }

@@ -14,5 +14,6 @@ pub mod source;
 pub mod session;
 pub mod runner;
 pub mod metadata;
+pub mod beside;
 pub mod top_series;
 pub mod peer_service;

@@ -17,6 +17,7 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::beside::{metadata_to_wire, series_to_wire};
 use super::convert::{canonical_from_disk, matchers_from_wire};
 use super::local::LocalCursor;
 use super::metadata::{LabelQuestion, labels_of_replica};
@@ -113,6 +114,26 @@ impl Query for PeerService {
         });
         let texts = job.await.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(wire::LabelsAnswer { texts: texts.iter().map(|text| text.to_string()).collect() }))
+    }
+
+    async fn exemplars(&self, request: Request<wire::ExemplarsRequest>) -> Result<Response<wire::ExemplarsAnswer>, Status> {
+        let request = request.into_inner();
+        let Selected { replica, start_ms, end_ms, .. } = self.open(request.selection).await?;
+        let selectors = request.selectors.iter().map(|set| matchers_from_wire(&set.matchers)).collect::<Result<Vec<_>, _>>();
+        let selectors = selectors.map_err(status)?;
+        let job = tokio::task::spawn_blocking(move || {
+            let found = replica.exemplars(&selectors, start_ms, end_ms).into_iter();
+            found.map(|(labels, exemplars)| series_to_wire(canonical_from_disk(&labels), exemplars)).collect()
+        });
+        let series = job.await.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(wire::ExemplarsAnswer { series }))
+    }
+
+    async fn metadata(&self, request: Request<wire::MetadataRequest>) -> Result<Response<wire::MetadataAnswer>, Status> {
+        let request = request.into_inner();
+        let Selected { replica, .. } = self.open(request.selection).await?;
+        let entries = replica.metadata(request.metric.as_deref()).into_iter().map(metadata_to_wire).collect();
+        Ok(Response::new(wire::MetadataAnswer { entries }))
     }
 
     async fn lookup(&self, request: Request<wire::LookupRequest>) -> Result<Response<wire::LookupAnswer>, Status> {

@@ -129,5 +129,5 @@ fn a_series_becomes_active_once_a_day() {
     head.append(&columns(&[(0, 6, 1.0), (1, 8, 1.0)]), 2, ConflictPolicy::Reject, &|_, _| Ok(None), &Tombstones::default(), &mut marks)
         .unwrap();
     assert_eq!(marks, [(0, 0), (0, 1)]);
-    assert_eq!(head.open_samples(), 5);
+    assert_eq!(head.open_samples(), 4);
 }
