@@ -13,6 +13,7 @@ pub mod wait;
 pub mod history;
 pub mod checker;
 pub mod remote_write;
+pub mod remote_read;
 pub mod client;
 pub mod ports;
 pub mod process;

@@ -5,10 +5,12 @@
 
 mod layers;
 mod manual;
+mod value;
+mod bulk_read;
 mod otlp;
 mod settings;
-mod value;
 
+pub use bulk_read::BulkReadSettings;
 pub use layers::{Layers, Origin};
 pub use manual::{DEFAULT_FILE, Manual};
 pub use otlp::{OtlpSettings, PromotedAttributes, TranslationStrategy};

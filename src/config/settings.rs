@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::bulk_read::BulkReadSettings;
 use super::layers::Layers;
 use super::otlp::OtlpSettings;
 use super::{ConfigError, value};
@@ -144,6 +145,7 @@ pub struct Settings {
     pub otlp: OtlpSettings,
     pub influx: InfluxSettings,
     pub query: QuerySettings,
+    pub bulk_read: BulkReadSettings,
     pub web: WebSettings,
     pub log: LogSettings,
 }
@@ -174,6 +176,7 @@ impl Settings {
             otlp: OtlpSettings::read(layers)?,
             influx: read_influx(layers)?,
             query: read_query(layers)?,
+            bulk_read: BulkReadSettings::read(layers)?,
             web: read_web(layers)?,
             log: read_log(layers)?,
         })

@@ -64,8 +64,17 @@ pub fn labels_from_disk(labels: SeriesLabels) -> Labels {
 
 /// As canonical label bytes, for a peer.
 pub fn canonical_from_disk(labels: &SeriesLabels) -> Vec<u8> {
+    canonical(labels.iter().map(|(name, value)| (&**name, &**value)))
+}
+
+/// The same of labels that the language has.
+pub fn canonical_from_language(labels: &Labels) -> Vec<u8> {
+    canonical(labels.iter().map(|label| (&*label.name, &*label.value)))
+}
+
+fn canonical<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
     let mut out = Vec::new();
-    for text in labels.iter().flat_map(|(name, value)| [name, value]) {
+    for text in labels.flat_map(|(name, value)| [name, value]) {
         storage::varint::put(&mut out, text.len() as u64);
         out.extend_from_slice(text.as_bytes());
     }

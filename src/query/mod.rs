@@ -8,6 +8,7 @@
 pub mod failure;
 pub mod convert;
 pub mod local;
+pub mod ordered;
 pub mod remote;
 pub mod replicas;
 pub mod source;
@@ -15,5 +16,6 @@ pub mod session;
 pub mod runner;
 pub mod metadata;
 pub mod beside;
+pub mod whole_series;
 pub mod top_series;
 pub mod peer_service;

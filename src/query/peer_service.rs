@@ -18,9 +18,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::beside::{metadata_to_wire, series_to_wire};
-use super::convert::{canonical_from_disk, matchers_from_wire};
+use super::convert::{canonical_from_disk, canonical_from_language, matchers_from_wire};
 use super::local::LocalCursor;
 use super::metadata::{LabelQuestion, labels_of_replica};
+use super::ordered::{OrderedCursor, StoredSeries};
 use super::replicas::{fresh_replica, full_replica};
 use crate::self_metrics::SelfMetrics;
 
@@ -93,8 +94,12 @@ impl Query for PeerService {
     type SeriesStream = FrameStream<wire::SeriesFrame>;
 
     async fn samples(&self, request: Request<wire::SamplesRequest>) -> Result<Response<Self::SamplesStream>, Status> {
-        let selected = self.open(request.into_inner().selection).await?;
+        let request = request.into_inner();
+        let selected = self.open(request.selection).await?;
         let metrics = Arc::clone(&self.metrics);
+        if request.by_labels {
+            return Ok(stream_blocking(move |sender| send_by_labels(selected, metrics, sender)));
+        }
         Ok(stream_blocking(move |sender| send_samples(selected, metrics, sender)))
     }
 
@@ -189,6 +194,37 @@ fn send_samples(
             }
             if Instant::now() > deadline {
                 return Err(Status::deadline_exceeded("query timed out while reading samples"));
+            }
+        }
+    }
+    frame.is_last = true;
+    let _ = sender.blocking_send(Ok(frame));
+    Ok(())
+}
+
+/// As `send_samples`, in the order of the labels.
+fn send_by_labels(
+    selected: Selected,
+    metrics: Arc<SelfMetrics>,
+    sender: &mpsc::Sender<Result<wire::SamplesFrame, Status>>,
+) -> Result<(), Status> {
+    let Selected { replica, matchers, start_ms, end_ms, deadline } = selected;
+    let mut cursor = OrderedCursor::open(&replica, &matchers, start_ms, end_ms, metrics).map_err(status)?;
+    let mut encoder = Encoder::new();
+    let mut frame = wire::SamplesFrame::default();
+    let mut frame_bytes = 0;
+    while let Some(StoredSeries { labels, timestamps, values }) = cursor.next().map_err(status)? {
+        let labels: Bytes = canonical_from_language(&labels).into();
+        let chunks = encode_chunks(&mut encoder, start_ms, &timestamps, &values);
+        frame_bytes += labels.len() + chunks.iter().map(Bytes::len).sum::<usize>();
+        frame.series.push(wire::SeriesSamples { labels, chunks });
+        if frame_bytes >= FRAME_BYTES {
+            frame_bytes = 0;
+            if sender.blocking_send(Ok(std::mem::take(&mut frame))).is_err() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Status::deadline_exceeded("the read took longer than it may"));
             }
         }
     }

@@ -33,9 +33,18 @@ pub struct RemoteCursor {
 impl RemoteCursor {
     /// Asks in the background; the first `next` waits for the first frame.
     pub fn open(peers: &Peers, runtime: &Handle, selection: wire::Selection) -> RemoteCursor {
+        RemoteCursor::ask(peers, runtime, selection, false)
+    }
+
+    /// The same with the series in the order of their labels.
+    pub fn open_by_labels(peers: &Peers, runtime: &Handle, selection: wire::Selection) -> RemoteCursor {
+        RemoteCursor::ask(peers, runtime, selection, true)
+    }
+
+    fn ask(peers: &Peers, runtime: &Handle, selection: wire::Selection, by_labels: bool) -> RemoteCursor {
         let (sender, frames) = mpsc::channel(FRAMES_WAITING);
         let cursor = RemoteCursor::over(selection.shard, selection.start_ms, frames);
-        runtime.spawn(pump(peers.clone(), selection, sender));
+        runtime.spawn(pump(peers.clone(), selection, by_labels, sender));
         cursor
     }
 
@@ -78,10 +87,10 @@ impl SeriesCursor for RemoteCursor {
 }
 
 /// Asks the holders one after the other until one begins to answer, then passes its frames on.
-async fn pump(peers: Peers, selection: wire::Selection, sender: mpsc::Sender<Frame>) {
+async fn pump(peers: Peers, selection: wire::Selection, by_labels: bool, sender: mpsc::Sender<Frame>) {
     let mut failure = Status::unavailable("no other node that holds it can be reached");
     for mut client in peers.holders(selection.shard) {
-        let request = wire::SamplesRequest { selection: Some(selection.clone()) };
+        let request = wire::SamplesRequest { selection: Some(selection.clone()), by_labels };
         match client.samples(request).await {
             Ok(answer) => return pass_on(answer.into_inner(), &sender).await,
             Err(status) => failure = status,
