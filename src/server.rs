@@ -30,6 +30,7 @@ use crate::maintenance;
 use crate::peers::Peers;
 use crate::query::peer_service::PeerService;
 use crate::query::runner::Runner;
+use crate::query::session::Gate;
 use crate::self_metrics::SelfMetrics;
 use crate::version;
 
@@ -115,6 +116,7 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     let retention = settings.storage.retention;
     let writer = Writer::new(Arc::clone(&node), peers.clone(), settings.ingest.clone(), retention, Arc::clone(&metrics));
     let queries = Runner::new(Arc::clone(&node), peers, settings.query.clone(), retention, Arc::clone(&metrics));
+    let bulk_reads = Gate::new(settings.bulk_read.concurrency, Arc::clone(&metrics));
     Ok(Arc::new(App {
         settings,
         layers,
@@ -123,6 +125,7 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
         log_db,
         writer: Arc::new(writer),
         queries: Arc::new(queries),
+        bulk_reads,
         metrics,
         started_ms: clock::now_ms(),
         stopping: AtomicBool::new(false),

@@ -13,3 +13,6 @@ mod replication;
 mod crashes;
 mod membership;
 mod prometheus;
+mod remote_read;
+mod federation;
+mod transfer;

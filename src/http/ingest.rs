@@ -1,4 +1,4 @@
-//! Writes of the native API and of the text exposition format.
+//! Writes of the native API, and what all writes of plain bodies share.
 
 use std::sync::Arc;
 
@@ -16,33 +16,28 @@ use crate::ingest::columns::Columns;
 use crate::ingest::decode_error::DecodeError;
 use crate::ingest::router::Refusal;
 use crate::ingest::writer::{Tolerance, WriteFailure, WriteRules};
-use crate::ingest::{compression, exposition, native_json};
+use crate::ingest::{compression, native_json};
 
 /// A request is written whole or refused whole; the newest write of a sample counts.
 pub const RULES: WriteRules = WriteRules { tolerance: Tolerance::Nothing, conflicts: ConflictPolicy::LastWriteWins };
 
 const JSON_HINT: &str = "send a JSON array or lines of {\"name\": \"http_requests\", \"labels\": {\"service\": \"auth\"}, \"timestamp\": 1700000000, \"value\": 1}";
-const TEXT_HINT: &str = "send lines of the Prometheus text format: http_requests{service=\"auth\"} 1 1700000000000";
 
 /// How a format's body becomes columns.
-type Decode = fn(&[u8], i64, &mut Columns) -> Result<(), DecodeError>;
+pub type Decode = fn(&[u8], i64, &mut Columns) -> Result<(), DecodeError>;
 
 /// `POST /ingest/metrics`
 pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<StatusCode, NativeFailure> {
-    write(&app, &headers, body, native_json::decode, JSON_HINT).await
+    let now_ms = clock::now_ms();
+    let decode = move |body: &[u8], columns: &mut Columns| native_json::decode(body, now_ms, columns);
+    write(&app, &headers, body, decode, JSON_HINT).await
 }
 
-/// `POST /api/v1/import/prometheus`: the text format, or OpenMetrics by its content type.
-pub async fn exposition(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<StatusCode, NativeFailure> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let decode = match content_type.split(';').next() {
-        Some("application/openmetrics-text") => exposition::decode_openmetrics,
-        _ => exposition::decode,
-    };
-    write(&app, &headers, body, decode, TEXT_HINT).await
-}
-
-async fn write(app: &App, headers: &HeaderMap, body: Body, decode: Decode, hint: &'static str) -> Result<StatusCode, NativeFailure> {
+/// Reads the whole body, decodes and writes it as one request.
+pub async fn write<D>(app: &App, headers: &HeaderMap, body: Body, decode: D, hint: &'static str) -> Result<StatusCode, NativeFailure>
+where
+    D: FnOnce(&[u8], &mut Columns) -> Result<(), DecodeError> + Send + 'static,
+{
     let settings = &app.settings.ingest;
     let body = body::read(body, settings.body_bytes, app.settings.web.read_timeout)
         .await
@@ -50,10 +45,9 @@ async fn write(app: &App, headers: &HeaderMap, body: Body, decode: Decode, hint:
     let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("").to_string();
     let decompressed_max = settings.decompressed_bytes;
     let claimed_bytes = compression::claimed_bytes(&encoding, &body);
-    let now_ms = clock::now_ms();
     let parse = move |body: Bytes, columns: &mut Columns| {
         let body = compression::decompress(&encoding, body, decompressed_max)?;
-        decode(&body, now_ms, columns)?;
+        decode(&body, columns)?;
         Ok(body)
     };
     match app.writer.write(body, claimed_bytes, RULES, parse).await {
@@ -62,7 +56,8 @@ async fn write(app: &App, headers: &HeaderMap, body: Body, decode: Decode, hint:
     }
 }
 
-fn answer(failure: WriteFailure, hint: &str) -> NativeFailure {
+/// What is said of a write that failed.
+pub fn answer(failure: WriteFailure, hint: &str) -> NativeFailure {
     match failure {
         WriteFailure::Decode(error) => NativeFailure::new(decode_status(&error), error.to_string(), hint),
         WriteFailure::Refused(refusals) => NativeFailure::bad_request(

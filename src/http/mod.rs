@@ -9,17 +9,23 @@ mod failure;
 mod params;
 mod stream;
 mod budget;
+mod live_stream;
 mod body;
 mod envelope;
 mod query_json;
 mod native_failure;
+mod plain_failure;
 mod native_labels;
 mod request;
 mod observe;
 mod health;
 mod ingest;
+mod import;
 mod remote_write;
 mod influx;
+mod remote_read;
+mod federate;
+mod export;
 mod prometheus_query;
 mod prometheus_labels;
 mod prometheus_status;
@@ -42,6 +48,7 @@ use storage::{Engine, LogDb};
 use crate::config::{Layers, Settings};
 use crate::ingest::writer::Writer;
 use crate::query::runner::Runner;
+use crate::query::session::Gate;
 use crate::self_metrics::SelfMetrics;
 
 pub use listener::serve;
@@ -57,6 +64,8 @@ pub struct App {
     pub log_db: Arc<LogDb>,
     pub writer: Arc<Writer>,
     pub queries: Arc<Runner>,
+    /// Bounds remote reads and exports that run at once.
+    pub bulk_reads: Gate,
     pub metrics: Arc<SelfMetrics>,
     pub started_ms: i64,
     pub stopping: AtomicBool,

@@ -13,14 +13,15 @@ use super::budget::within_budget;
 use super::failure::{Failure, Kind};
 use super::observe::observe;
 use super::{
-    App, admin, admin_tsdb, health, influx, ingest, native_query, prometheus_beside, prometheus_empty, prometheus_labels, prometheus_query,
-    prometheus_status, remote_write, self_page,
+    App, admin, admin_tsdb, export, federate, health, import, influx, ingest, native_query, prometheus_beside, prometheus_empty,
+    prometheus_labels, prometheus_query, prometheus_status, remote_read, remote_write, self_page,
 };
 
 /// Everything this node answers over HTTP.
 pub fn router(app: Arc<App>) -> Router {
     let writes = writes().layer(from_fn_with_state(Arc::clone(&app), within_budget));
-    let data = writes.merge(reads()).layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
+    let data =
+        writes.merge(streamed_writes()).merge(reads()).merge(bulk_reads()).layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
     data.merge(status())
         .merge(influx_status())
         .merge(admin_routes())
@@ -39,12 +40,27 @@ pub fn starting_router() -> Router {
 fn writes() -> Router<Arc<App>> {
     Router::new()
         .route("/ingest/metrics", post(ingest::metrics))
-        .route("/api/v1/import/prometheus", post(ingest::exposition))
+        .route("/api/v1/import/prometheus", post(import::prometheus))
+        .route("/api/v1/import/prometheus/{*path}", post(import::pushed).put(import::pushed))
         .route("/api/v1/write", post(remote_write::write))
         .route("/write", post(influx::write_v1))
         .route("/api/v2/write", post(influx::write_v2))
         .route("/influx/write", post(influx::write_v1))
         .route("/influx/api/v2/write", post(influx::write_v2))
+}
+
+/// Whole series, streamed.
+fn bulk_reads() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/read", post(remote_read::read))
+        .route("/api/v1/export", get(export::json_lines).post(export::json_lines))
+        .route("/api/v1/export/csv", get(export::csv).post(export::csv))
+        .route("/federate", get(federate::federate))
+}
+
+/// Bodies of any length, which pass through in blocks: only these count against the bytes of writes under way.
+fn streamed_writes() -> Router<Arc<App>> {
+    Router::new().route("/api/v1/import", post(import::json)).route("/api/v1/import/csv", post(import::csv))
 }
 
 /// What clients of InfluxDB ask before they write.

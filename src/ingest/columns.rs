@@ -16,6 +16,7 @@
 
 use storage::{Exemplar, Metadata, MetricType};
 
+use super::decode_error::DecodeError;
 use super::label_forms::{self, LabelProblem};
 
 /// How the bytes of a key encode labels, and where they stand. Two keys mean the same labels only if their forms are
@@ -191,13 +192,45 @@ impl Columns {
     /// `out` is cleared first; on an error its content is unspecified.
     pub fn labels<'a>(&'a self, body: &'a [u8], series: usize, out: &mut Vec<(&'a str, &'a str)>) -> Result<(), LabelProblem> {
         out.clear();
+        self.pairs(body, series, out)?;
+        label_forms::sort_and_validate(out)
+    }
+
+    /// As they stand, neither sorted nor checked.
+    fn pairs<'a>(&'a self, body: &'a [u8], series: usize, out: &mut Vec<(&'a str, &'a str)>) -> Result<(), LabelProblem> {
         let key = self.key(body, series);
         match self.series[series].form {
-            KeyForm::Protobuf => label_forms::protobuf_labels(key, out)?,
-            KeyForm::Text => label_forms::text_labels(key, out)?,
-            KeyForm::Pairs => label_forms::pair_labels(key, out)?,
+            KeyForm::Protobuf => label_forms::protobuf_labels(key, out),
+            KeyForm::Text => label_forms::text_labels(key, out),
+            KeyForm::Pairs => label_forms::pair_labels(key, out),
         }
-        label_forms::sort_and_validate(out)
+    }
+
+    /// Gives every series these labels; labels of the same names that it has give way. Series whose labels cannot be
+    /// read stay as they are: they are refused with the reason later. Errors when the labels become too large together.
+    pub fn set_labels(&mut self, body: &[u8], labels: &[(String, String)]) -> Result<(), DecodeError> {
+        let limit_bytes = arena_bytes_max(body.len()) + self.arena.len();
+        let mut key = Vec::new();
+        for series in 0..self.series.len() {
+            let mut pairs = Vec::new();
+            if self.pairs(body, series, &mut pairs).is_err() {
+                continue;
+            }
+            key.clear();
+            for (name, value) in pairs.iter().filter(|(name, _)| labels.iter().all(|(given, _)| given != name)) {
+                label_forms::push_pair(&mut key, name.as_bytes(), value.as_bytes());
+            }
+            for (name, value) in labels {
+                label_forms::push_pair(&mut key, name.as_bytes(), value.as_bytes());
+            }
+            let key_start = self.arena.len() as u32;
+            self.arena.extend_from_slice(&key);
+            if self.arena.len() > limit_bytes {
+                return Err(DecodeError::TooLarge { what: "text of all labels together", limit_bytes });
+            }
+            self.series[series] = Series { key_start, key_end: self.arena.len() as u32, form: KeyForm::Pairs, ..self.series[series] };
+        }
+        Ok(())
     }
 
     /// Line of the body, from 1, at which a series of a text format stands; for messages about its labels.

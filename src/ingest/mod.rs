@@ -11,11 +11,17 @@ pub mod label_forms;
 pub mod columns;
 pub mod budget;
 pub mod compression;
+pub mod unpacker;
+pub mod line_blocks;
 pub mod remote_write_v1;
 pub mod remote_write_v2;
 pub mod exposition;
 pub mod native_json;
 pub mod influx;
+pub mod json_lines;
+pub mod csv_time;
+pub mod csv;
+pub mod import_labels;
 #[cfg(test)]
 mod remote_write_tests;
 pub mod series_cache;
