@@ -48,7 +48,7 @@ fn main() {
 }
 
 fn measure(engine: &Engine, source: &MemorySource, query: &str) {
-    let expr = match parse(query, ParserOptions::default()) {
+    let expr = match parse(query, ParserOptions::experimental()) {
         Ok(expr) => expr,
         Err(error) => return println!("{query}: {error}"),
     };

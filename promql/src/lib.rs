@@ -25,6 +25,7 @@ pub mod annotations;
 pub mod sample;
 pub mod parser;
 pub mod value;
+pub mod subplan;
 pub mod source;
 pub mod memory_source;
 pub mod engine;

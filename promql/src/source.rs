@@ -4,6 +4,9 @@
 //! source answers with cursors; together they give every matching series exactly once, and they may be read by several
 //! threads at a time, one cursor each. The order of the cursors and of the series within each must not depend on
 //! chance: floats are added in that order.
+//!
+//! A source whose data lie elsewhere can do better than fetch series: [`Source::select_or_evaluate`] also tells it what the
+//! engine would make of them, and each part may answer with that instead (see `engine::part`).
 
 use std::sync::Arc;
 
@@ -11,11 +14,39 @@ use crate::ast::GroupingMode;
 use crate::histogram::FloatHistogram;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
+use crate::subplan::Subplan;
 
 /// A database as the engine sees it.
 pub trait Source: Sync {
     /// Series that match all matchers and may have samples between `start_ms` and `end_ms`.
     fn select<'a>(&'a self, request: &SelectRequest) -> Result<Vec<Box<dyn SeriesCursor + Send + 'a>>, SourceError>;
+
+    /// The same parts in the same order, where each may have been asked to evaluate `subplan` over its series.
+    fn select_or_evaluate<'a>(&'a self, request: &SelectRequest, _subplan: &Subplan) -> Result<Vec<Part<'a>>, SourceError> {
+        Ok(self.select(request)?.into_iter().map(Part::Series).collect())
+    }
+}
+
+/// A part of a selection: its series, or what a subplan makes of them.
+pub enum Part<'a> {
+    Series(Box<dyn SeriesCursor + Send + 'a>),
+    Evaluated(Box<dyn PartAnswer<'a> + Send + 'a>),
+}
+
+/// The answer of a part that evaluated a subplan: the frames that `Engine::evaluate_part` sent there.
+pub trait PartAnswer<'a> {
+    /// The next frame. Not called again after the last one or an error.
+    fn next(&mut self) -> Result<PartFrame, SourceError>;
+
+    /// The series of the part, for when it does not know such subplans.
+    fn into_series(self: Box<Self>) -> Result<Box<dyn SeriesCursor + Send + 'a>, SourceError>;
+}
+
+/// What a part says.
+pub enum PartFrame {
+    Bytes(Vec<u8>),
+    /// It speaks another version; only the first frame may be this.
+    NotUnderstood,
 }
 
 /// A part of the series of a selection, read one after the other.

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::error::QueryError;
+use super::options::{EngineOptions, QueryOptions};
 
-/// In which part of the engine a limit is hit, in Prometheus' words.
-const EVALUATION: &str = "expression evaluation";
-const EXECUTION: &str = "query execution";
+/// In which part of the engine a limit is hit.
+const EVALUATION: &str = QueryError::EVALUATION;
+const EXECUTION: &str = QueryError::EXECUTION;
 
 /// The limits of one query and how much of them is used.
 #[derive(Debug)]
@@ -30,6 +31,16 @@ pub struct Charge<'b> {
 impl Budget {
     pub fn new(samples_max: usize, deadline: Option<Instant>, cancel: Option<Arc<AtomicBool>>) -> Budget {
         Budget { samples_max, deadline, cancel, samples: AtomicUsize::new(0), samples_peak: AtomicUsize::new(0) }
+    }
+
+    /// What an engine grants a query.
+    pub fn of(engine: &EngineOptions, query: &QueryOptions) -> Budget {
+        let timeout = Instant::now().checked_add(engine.timeout);
+        Budget::new(engine.samples_max, query.deadline.into_iter().chain(timeout).min(), query.cancel.clone())
+    }
+
+    pub fn samples_max(&self) -> usize {
+        self.samples_max
     }
 
     /// Errs when the query was canceled or its time is over. Called at least once per series.

@@ -25,6 +25,11 @@ pub enum QueryError {
 }
 
 impl QueryError {
+    /// In which part of the engine a limit is hit, in Prometheus' words.
+    pub(super) const EXECUTION: &'static str = "query execution";
+    pub(super) const EVALUATION: &'static str = "expression evaluation";
+    pub(super) const PHASES: [&'static str; 2] = [Self::EXECUTION, Self::EVALUATION];
+
     pub(super) fn execution(text: impl Into<String>) -> QueryError {
         QueryError::Execution(text.into())
     }

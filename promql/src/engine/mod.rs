@@ -6,8 +6,9 @@
 //! its values at all steps are calculated, and an aggregation around it takes them in before the next series is read. What
 //! needs all series at hand (binary operators, `topk`, `histogram_quantile`) collects columns first.
 //!
-//! Not done here: limits on the number of steps and on concurrent queries (the HTTP layer's), caching, pushing
-//! operations down to a remote source.
+//! Parts of the source that lie on other nodes are offered the work on their series (`part`).
+//!
+//! Not done here: limits on the number of steps and on concurrent queries (the HTTP layer's), caching.
 
 mod options;
 mod error;
@@ -16,21 +17,23 @@ mod grid;
 mod column;
 mod budget;
 mod notes;
+mod wire;
 pub mod plan;
 mod functions;
 mod aggregate;
+mod frame;
 mod binary;
 mod same_labels;
 mod instant;
 mod histogram_stats;
 mod answer;
 mod evaluator;
-
-use std::time::Instant;
+mod part;
 
 use crate::annotations::Annotations;
 use crate::ast::Expr;
 use crate::source::Source;
+use crate::subplan::Subplan;
 use crate::value::Value;
 use crate::value_type::ValueType;
 
@@ -74,7 +77,7 @@ impl Engine {
         let run = Run { start_ms: time_ms, end_ms: time_ms, step_ms: 0, subquery_step_ms: self.options.subquery_step_ms };
         let node = plan::compile(query, run)?;
         let grid = Grid::instant(time_ms);
-        self.run(source, &grid, options, |evaluator, notes| {
+        self.run(source, (&node, run), &grid, options, |evaluator, notes| {
             Ok(match (query.value_type(), &node) {
                 (ValueType::String, Node::String(text)) => Value::String { time_ms, value: text.value.clone() },
                 (ValueType::Scalar, node) => {
@@ -113,7 +116,7 @@ impl Engine {
         let run = Run { start_ms, end_ms, step_ms, subquery_step_ms: self.options.subquery_step_ms };
         let node = plan::compile(query, run)?;
         let grid = Grid::range(start_ms, end_ms, step_ms);
-        self.run(source, &grid, options, |evaluator, notes| {
+        self.run(source, (&node, run), &grid, options, |evaluator, notes| {
             if value_type == ValueType::Scalar {
                 let floats = evaluator.scalar(&node, &grid, notes)?;
                 return Ok(Value::Matrix(answer::matrix(vec![Column { floats, ..Column::default() }], &grid)));
@@ -123,19 +126,31 @@ impl Engine {
         })
     }
 
+    /// Evaluates a piece of somebody else's query over the one part of it that `source` has, and hands the frames of the
+    /// answer to `send`; the last one says how it ended. Errs only when `send` does.
+    pub fn evaluate_part(
+        &self,
+        source: &dyn Source,
+        subplan: &Subplan,
+        limits: &QueryOptions,
+        send: &(dyn Fn(Vec<u8>) -> Result<(), QueryError> + Sync),
+    ) -> Result<(), QueryError> {
+        part::evaluate_part(&self.options, source, subplan, limits, send)
+    }
+
     fn run(
         &self,
         source: &dyn Source,
+        (plan, run): (&Node, Run),
         grid: &Grid,
         options: &QueryOptions,
         evaluate: impl FnOnce(&Evaluator, &mut Notes) -> Result<Value, QueryError>,
     ) -> Result<QueryOutput, QueryError> {
-        let timeout = Instant::now().checked_add(self.options.timeout);
-        let deadline = options.deadline.into_iter().chain(timeout).min();
-        let budget = Budget::new(self.options.samples_max, deadline, options.cancel.clone());
+        let budget = Budget::of(&self.options, options);
         budget.check_steps(grid.steps)?;
         let lookback_ms = options.lookback_ms.unwrap_or(self.options.lookback_ms);
-        let evaluator = Evaluator { source, options: &self.options, lookback_ms, budget: &budget };
+        let text = options.text.as_ref();
+        let evaluator = Evaluator { source, options: &self.options, lookback_ms, budget: &budget, plan, run, text };
         let mut notes = Notes::new(grid);
         let value = evaluate(&evaluator, &mut notes)?;
         budget.check_time()?;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::subplan::QueryText;
+
 /// Settings of an engine; the defaults are those of a Prometheus server without feature flags.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
@@ -51,6 +53,8 @@ pub struct QueryOptions {
     pub deadline: Option<Instant>,
     /// Whether to count samples for every step.
     pub stats: StatsDetail,
+    /// What the query was parsed from. Without it parts of the source are asked for series only.
+    pub text: Option<QueryText>,
 }
 
 /// How much of a query's work is counted.

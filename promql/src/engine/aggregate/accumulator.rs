@@ -14,14 +14,14 @@ use crate::sample::SampleValue;
 /// Floats taken in so far, for each step; and for sums and means, histograms.
 #[derive(Clone, Debug)]
 pub struct Accumulator {
-    floats: Floats,
+    pub(super) floats: Floats,
     /// One entry a step, or empty when there was no histogram.
-    histograms: Vec<Option<Box<HistogramTotal>>>,
+    pub(super) histograms: Vec<Option<Box<HistogramTotal>>>,
     pub drop_name: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Floats {
+pub(super) enum Floats {
     /// Sum (absent before the first value) and compensation.
     Sum(Vec<f64>, Vec<f64>),
     Mean(Vec<Option<Mean>>),
@@ -36,10 +36,10 @@ enum Floats {
 
 /// Welford's running variance.
 #[derive(Clone, Copy, Debug, Default)]
-struct Spread {
-    count: f64,
-    mean: f64,
-    squares: f64,
+pub(super) struct Spread {
+    pub count: f64,
+    pub mean: f64,
+    pub squares: f64,
 }
 
 impl Spread {

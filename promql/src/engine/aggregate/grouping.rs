@@ -43,7 +43,7 @@ impl GroupLabels {
 }
 
 /// Numbers groups in the order in which they come up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct GroupIndex {
     group_labels: GroupLabels,
     hasher: DefaultHashBuilder,

@@ -2,8 +2,7 @@
 
 use super::super::column::Column;
 use super::super::notes::Notes;
-use super::accumulator::Accumulator;
-pub use super::accumulator::AggregationSite;
+pub use super::accumulator::{Accumulator, AggregationSite};
 use super::grouping::{GroupIndex, GroupLabels};
 use crate::ast::Grouping;
 use crate::labels::Labels;
@@ -41,11 +40,21 @@ impl Groups {
         self.index.len()
     }
 
+    /// All groups with their state, in order.
+    pub fn states(&self) -> impl Iterator<Item = (&Labels, &Accumulator)> {
+        self.index.groups().iter().zip(&self.accumulators)
+    }
+
+    /// Takes in the state of a group that was begun elsewhere.
+    pub fn absorb(&mut self, labels: &Labels, state: Accumulator, notes: &mut Notes) {
+        let group = self.group_of(labels);
+        self.accumulators[group].merge(state, self.site, notes);
+    }
+
     /// Takes in what another thread has seen.
     pub fn merge(&mut self, other: Groups, notes: &mut Notes) {
         for (labels, accumulator) in other.index.groups().iter().zip(other.accumulators) {
-            let group = self.group_of(labels);
-            self.accumulators[group].merge(accumulator, self.site, notes);
+            self.absorb(labels, accumulator, notes);
         }
     }
 

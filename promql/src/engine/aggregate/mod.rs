@@ -3,6 +3,7 @@
 mod grouping;
 mod histogram_total;
 mod accumulator;
+pub mod partial;
 pub mod groups;
 pub mod selection;
 pub mod count_values;

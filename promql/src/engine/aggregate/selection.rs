@@ -1,5 +1,7 @@
 //! Aggregations that keep some series of a group as they are: `topk`, `bottomk`, `limitk`, `limit_ratio`.
 
+use std::cmp::Ordering;
+
 use super::super::column::{Column, is_absent};
 use super::super::error::QueryError;
 use super::super::notes::Notes;
@@ -87,6 +89,9 @@ impl Selection<'_> {
     fn choose(&mut self, step: usize, parameter: f64) -> Vec<usize> {
         let op = self.aggregate.op;
         let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); self.group_count];
+        // Groups stand in the order in which they first had something to choose from, which is the same for all series as
+        // for what was chosen from each part of them.
+        let mut order = Vec::new();
         let count = (parameter as i64).min(self.columns.len() as i64);
         if op != AggregateOp::LimitRatio && count < 1 {
             return Vec::new();
@@ -95,6 +100,7 @@ impl Selection<'_> {
         let ranking = Ranking { columns: self.columns, step, op };
         for (at, column) in self.columns.iter().enumerate().filter(|(_, column)| column.is_present(step)) {
             let group = &mut chosen[self.groups[at]];
+            let was_empty = group.is_empty();
             match op {
                 AggregateOp::LimitRatio if is_sampled(&column.labels, parameter.clamp(-1.0, 1.0)) => group.push(at),
                 AggregateOp::LimitRatio => {}
@@ -106,16 +112,19 @@ impl Selection<'_> {
                 }
                 _ => ranking.offer(group, at, count),
             }
+            if was_empty && !group.is_empty() {
+                order.push(self.groups[at]);
+            }
         }
         if matches!(op, AggregateOp::TopK | AggregateOp::BottomK) {
             chosen.iter_mut().for_each(|group| ranking.sort_best_first(group));
         }
-        chosen.into_iter().flatten().collect()
+        order.into_iter().flat_map(|group| std::mem::take(&mut chosen[group])).collect()
     }
 }
 
-/// A heap of the best columns with the worst of them on top, as in Go's `container/heap`: of equal values it decides
-/// which stay.
+/// A heap of the best columns with the worst of them on top. The order is total: of equal values the series whose labels
+/// come first is better. So the choice from all series is the choice from what was chosen from each part of them.
 struct Ranking<'a> {
     columns: &'a [Column],
     step: usize,
@@ -127,23 +136,26 @@ impl Ranking<'_> {
         self.columns[at].floats[self.step]
     }
 
-    fn is_worse(&self, left: f64, right: f64) -> bool {
-        if self.op == AggregateOp::TopK { left < right } else { left > right }
+    /// Less: `left` is the better one. NaN is worse than anything.
+    fn compare(&self, left: usize, right: usize) -> Ordering {
+        let (left_value, right_value) = (self.value(left), self.value(right));
+        let by_value = match left_value.partial_cmp(&right_value) {
+            Some(ordering) if self.op == AggregateOp::TopK => ordering.reverse(),
+            Some(ordering) => ordering,
+            None => left_value.is_nan().cmp(&right_value.is_nan()),
+        };
+        by_value.then_with(|| self.columns[left].labels.cmp(&self.columns[right].labels)).then(left.cmp(&right))
     }
 
-    /// The order of the heap: NaN is worse than anything.
     fn is_below(&self, left: usize, right: usize) -> bool {
-        self.value(left).is_nan() || self.is_worse(self.value(left), self.value(right))
+        self.compare(left, right) == Ordering::Greater
     }
 
     fn offer(&self, heap: &mut Vec<usize>, at: usize, count: usize) {
         if heap.len() < count {
             heap.push(at);
             self.sift_up(heap);
-            return;
-        }
-        let (worst, value) = (self.value(heap[0]), self.value(at));
-        if self.is_worse(worst, value) || (worst.is_nan() && !value.is_nan()) {
+        } else if self.is_below(heap[0], at) {
             heap[0] = at;
             self.sift_down(heap);
         }
@@ -180,13 +192,6 @@ impl Ranking<'_> {
     }
 
     fn sort_best_first(&self, group: &mut [usize]) {
-        group.sort_by(|left, right| {
-            let (left, right) = (self.value(*left), self.value(*right));
-            match left.partial_cmp(&right) {
-                Some(ordering) if self.op == AggregateOp::TopK => ordering.reverse(),
-                Some(ordering) => ordering,
-                None => left.is_nan().cmp(&right.is_nan()),
-            }
-        });
+        group.sort_by(|left, right| self.compare(*left, *right));
     }
 }

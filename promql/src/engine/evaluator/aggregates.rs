@@ -1,58 +1,120 @@
 //! Aggregations: which way each is evaluated.
 
-use super::super::aggregate::count_values::count_values;
+use super::super::aggregate::count_values::ValueCounts;
 use super::super::aggregate::groups::{AggregationSite, Groups};
+use super::super::aggregate::partial::is_mergeable;
 use super::super::aggregate::selection;
 use super::super::column::Column;
 use super::super::error::QueryError;
+use super::super::frame::Frame;
 use super::super::grid::Grid;
 use super::super::notes::Notes;
-use super::super::plan::{Aggregate, Node};
+use super::super::plan::{Aggregate, Node, Text};
 use super::super::same_labels;
-use super::{Evaluator, Vector};
+use super::super::wire::Malformed;
+use super::sink::{Offer, Sink, columns_into};
+use super::{Charge, Evaluator, Vector};
 use crate::annotations::AnnotationKind;
 use crate::operator::AggregateOp;
+use crate::subplan::Subplan;
 
 impl<'a> Evaluator<'a> {
-    pub(super) fn aggregate(&self, aggregate: &Aggregate, grid: &Grid, notes: &mut Notes) -> Result<Vector<'a>, QueryError> {
+    /// `node` is the aggregation as the plan has it.
+    pub(super) fn aggregate(&self, aggregate: &Aggregate, node: &Node, grid: &Grid, notes: &mut Notes) -> Result<Vector<'a>, QueryError> {
         match (aggregate.op, aggregate.parameter.as_ref().map(|parameter| &parameter.node)) {
             (AggregateOp::CountValues, Some(Node::String(label))) => {
-                let vector = self.vector(&aggregate.child, grid, notes)?;
-                self.charged(same_labels::merge(count_values(aggregate, label, &vector.columns, grid)?)?)
+                let counts = self.value_counts(aggregate, label, self.subplan(node, grid), grid, notes)?;
+                self.charged(same_labels::merge(counts.finish())?)
             }
             (AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio, Some(parameter)) => {
                 let parameter = self.scalar(parameter, grid, notes)?;
-                let vector = self.vector(&aggregate.child, grid, notes)?;
-                self.charged(selection::select(aggregate, &parameter, vector.columns, notes)?)
+                let columns = match self.streams(&aggregate.child) {
+                    true => self.collect_series(&aggregate.child, self.subplan(node, grid), grid, notes)?,
+                    false => self.vector(&aggregate.child, grid, notes)?.columns,
+                };
+                self.charged(selection::select(aggregate, &parameter, columns, notes)?)
             }
             (_, parameter) => {
                 let parameter = match parameter {
                     Some(parameter) => self.scalar(parameter, grid, notes)?,
                     None => Vec::new(),
                 };
-                self.group(aggregate, &parameter, grid, notes)
+                let (groups, _charge) = self.groups(aggregate, self.subplan(node, grid), grid, notes)?;
+                if aggregate.op == AggregateOp::Quantile {
+                    note_quantiles(aggregate, &parameter, notes);
+                }
+                self.charged(groups.finish(&parameter, notes))
             }
         }
     }
 
-    /// One series of each group. Series are taken in while they are read.
-    fn group(&self, aggregate: &Aggregate, parameter: &[f64], grid: &Grid, notes: &mut Notes) -> Result<Vector<'a>, QueryError> {
+    /// All groups. Series are taken in while they are read; the states of the parts are joined in their order.
+    pub(super) fn groups(
+        &self,
+        aggregate: &Aggregate,
+        subplan: Option<Subplan>,
+        grid: &Grid,
+        notes: &mut Notes,
+    ) -> Result<(Groups, Charge<'a>), QueryError> {
         let site = AggregationSite { op: aggregate.op, position: aggregate.child_position };
         let new = || (Groups::new(site, &aggregate.grouping, grid.steps), self.budget.charge());
-        let push = |(groups, charge): &mut (Groups, _), column: &mut Column, notes: &mut Notes| {
+        let push = |(groups, charge): &mut (Groups, Charge), column: &mut Column, notes: &mut Notes| {
             let before = groups.len();
             groups.add(column, notes);
-            super::Charge::add(charge, (groups.len() - before) * grid.steps)
+            charge.add((groups.len() - before) * grid.steps)
         };
-        let mut parts = self.fold(&aggregate.child, grid, &new, &push, notes)?.into_iter();
-        let Some((mut groups, _charge)) = parts.next() else { return self.charged(Vec::new()) };
+        let absorb_groups = |(groups, charge): &mut (Groups, Charge), frame: Frame, notes: &mut Notes| {
+            let Frame::Groups(states) = frame else { return Err(Malformed("groups were expected").into()) };
+            charge.add(states.len() * grid.steps)?;
+            states.into_iter().for_each(|(labels, state)| groups.absorb(&labels, state, notes));
+            Ok(())
+        };
+        let absorb_columns = columns_into(&push);
+        let offer = if is_mergeable(aggregate.op) {
+            subplan.map(|subplan| Offer { subplan, op: Some(aggregate.op), absorb: &absorb_groups })
+        } else {
+            let series = subplan.and_then(|_| self.offer_of_columns(&aggregate.child, grid));
+            series.map(|subplan| Offer { subplan, op: None, absorb: &absorb_columns })
+        };
+        let sink = Sink { new: &new, push: &push, offer: offer.as_ref() };
+        let mut parts = self.fold(&aggregate.child, grid, &sink, notes)?.into_iter();
+        let (mut groups, charge) = parts.next().unwrap_or_else(new);
         for (part, _charge) in parts {
             groups.merge(part, notes);
         }
-        if aggregate.op == AggregateOp::Quantile {
-            note_quantiles(aggregate, parameter, notes);
+        Ok((groups, charge))
+    }
+
+    /// How many series have each value.
+    pub(super) fn value_counts(
+        &self,
+        aggregate: &Aggregate,
+        label: &Text,
+        subplan: Option<Subplan>,
+        grid: &Grid,
+        notes: &mut Notes,
+    ) -> Result<ValueCounts, QueryError> {
+        let counts = ValueCounts::new(&aggregate.grouping, label, grid.steps)?;
+        let new = || (counts.clone(), self.budget.charge());
+        let push = |(counts, charge): &mut (ValueCounts, Charge), column: &mut Column, _: &mut Notes| {
+            let before = counts.len();
+            counts.add(column);
+            charge.add((counts.len() - before) * grid.steps)
+        };
+        let absorb = |(counts, charge): &mut (ValueCounts, Charge), frame: Frame, _: &mut Notes| {
+            let Frame::Columns(columns) = frame else { return Err(Malformed("counts were expected").into()) };
+            charge.add(columns.len() * grid.steps)?;
+            columns.into_iter().for_each(|column| counts.absorb(column));
+            Ok(())
+        };
+        let offer = subplan.map(|subplan| Offer { subplan, op: None, absorb: &absorb });
+        let sink = Sink { new: &new, push: &push, offer: offer.as_ref() };
+        let parts = self.fold(&aggregate.child, grid, &sink, notes)?;
+        let mut all = counts.clone();
+        for (part, _charge) in parts {
+            part.finish().into_iter().for_each(|column| all.absorb(column));
         }
-        self.charged(groups.finish(parameter, notes))
+        Ok(all)
     }
 }
 

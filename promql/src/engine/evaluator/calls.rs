@@ -13,6 +13,7 @@ use super::super::grid::Grid;
 use super::super::notes::Notes;
 use super::super::plan::{Argument, Call, Node, RangeCall, Text};
 use super::super::same_labels;
+use super::sink::{Offer, Sink, columns_into};
 use super::{Evaluator, Vector};
 use crate::annotations::AnnotationKind;
 use crate::function_signatures::Function;
@@ -120,9 +121,12 @@ impl<'a> Evaluator<'a> {
             Ok(())
         };
         let new = || vec![false; grid.steps];
+        let absorb = columns_into(&push);
+        let offer = self.offer_of_columns(node, grid).map(|subplan| Offer { subplan, op: None, absorb: &absorb });
+        let sink = Sink { new: &new, push: &push, offer: offer.as_ref() };
         let parts = match node {
-            Node::RangeCall(_) => self.fold_series(node, grid, &new, &push, notes)?,
-            _ => self.fold(node, grid, &new, &push, notes)?,
+            Node::RangeCall(_) => self.fold_series(node, grid, &sink, notes)?,
+            _ => self.fold(node, grid, &sink, notes)?,
         };
         Ok((0..grid.steps).map(|step| parts.iter().any(|present| present[step])).collect())
     }

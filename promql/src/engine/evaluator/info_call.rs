@@ -35,7 +35,7 @@ impl<'a> Evaluator<'a> {
             &selector,
             self.instant_range(&selector, grid),
             grid,
-            &Vec::new,
+            (&Vec::new, None),
             &|columns: &mut Vec<Column>, scratch, notes| {
                 let buffer = &scratch.buffer;
                 let mut column = Column::empty(buffer.labels.clone(), grid.steps);

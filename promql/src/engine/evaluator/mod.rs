@@ -4,6 +4,7 @@
 //! caller one after the other and is what streams. `fold` keeps one state for each cursor of the source, so that cursors may
 //! be read by several threads and the outcome still depends on nothing but the data.
 
+mod sink;
 mod scan;
 mod series_wise;
 mod scalars;
@@ -11,6 +12,7 @@ mod subquery;
 mod aggregates;
 mod calls;
 mod info_call;
+mod part;
 
 use crate::function_signatures::Function;
 use crate::operator::BinaryOp;
@@ -23,8 +25,10 @@ use super::error::QueryError;
 use super::grid::Grid;
 use super::notes::Notes;
 use super::options::EngineOptions;
-use super::plan::{Node, VectorVector};
+use super::plan::{Node, Run, VectorVector};
 use super::same_labels;
+use crate::subplan::{QueryText, Subplan};
+use sink::{Offer, Sink};
 
 /// Evaluates the nodes of one query.
 pub struct Evaluator<'a> {
@@ -32,6 +36,10 @@ pub struct Evaluator<'a> {
     pub options: &'a EngineOptions,
     pub lookback_ms: i64,
     pub budget: &'a Budget,
+    /// The plan of the whole query, and when parts of the source may be offered pieces of it, its text.
+    pub plan: &'a Node,
+    pub run: Run,
+    pub text: Option<&'a QueryText>,
 }
 
 /// All series of a vector, and the samples they are charged for.
@@ -39,9 +47,6 @@ pub struct Vector<'b> {
     pub columns: Vec<Column>,
     pub charge: Charge<'b>,
 }
-
-/// What `fold` calls for every series. The column may be taken.
-type Push<'p, S> = &'p (dyn Fn(&mut S, &mut Column, &mut Notes) -> Result<(), QueryError> + Sync);
 
 impl<'a> Evaluator<'a> {
     /// All series of a vector expression.
@@ -58,7 +63,7 @@ impl<'a> Evaluator<'a> {
             }
             Node::Call(call) if self.is_series_wise(call) => self.collect(node, grid, notes),
             Node::Call(call) => self.call(call, grid, notes),
-            Node::Aggregate(aggregate) => self.aggregate(aggregate, grid, notes),
+            Node::Aggregate(aggregate) => self.aggregate(aggregate, node, grid, notes),
             Node::VectorVector(operation) => self.vector_vector(operation, grid, notes),
             Node::StepInvariant(inner) => {
                 let mut once = Notes::new(&grid.first());
@@ -72,37 +77,22 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Hands every series of a vector expression to `push`. Returns the states, one for each part that may be
+    /// Hands every series of a vector expression to the sink. Returns the states, one for each part that may be
     /// evaluated on its own, in order.
-    fn fold<S: Send>(
-        &self,
-        node: &Node,
-        grid: &Grid,
-        new: &(dyn Fn() -> S + Sync),
-        push: Push<'_, S>,
-        notes: &mut Notes,
-    ) -> Result<Vec<S>, QueryError> {
+    fn fold<S: Send>(&self, node: &Node, grid: &Grid, sink: &Sink<'_, S>, notes: &mut Notes) -> Result<Vec<S>, QueryError> {
         if self.streams(node) {
-            return self.fold_series(node, grid, new, push, notes);
+            return self.fold_series(node, grid, sink, notes);
         }
-        let mut state = new();
+        let mut state = (sink.new)();
         for mut column in self.vector(node, grid, notes)?.columns {
-            push(&mut state, &mut column, notes)?;
+            (sink.push)(&mut state, &mut column, notes)?;
         }
         Ok(vec![state])
     }
 
     /// Evaluates a node that works series by series, and collects its series.
     fn collect(&self, node: &Node, grid: &Grid, notes: &mut Notes) -> Result<Vector<'a>, QueryError> {
-        let new = || Vector { columns: Vec::new(), charge: self.budget.charge() };
-        let push = |vector: &mut Vector<'a>, column: &mut Column, _: &mut Notes| {
-            let column = std::mem::take(column);
-            vector.charge.add(column.memory_in_samples())?;
-            vector.columns.push(column);
-            Ok(())
-        };
-        let parts = self.fold_series(node, grid, &new, &push, notes)?;
-        let columns: Vec<Column> = parts.into_iter().flat_map(|part| part.columns).collect();
+        let columns = self.collect_series(node, self.offer_of_columns(node, grid), grid, notes)?;
         if self.options.delayed_name_removal || self.streams(node) {
             return self.charged(columns);
         }
@@ -111,6 +101,22 @@ impl<'a> Evaluator<'a> {
             return self.charged(columns);
         }
         self.charged(same_labels::merge(columns)?)
+    }
+
+    /// The series of a node that works series by series; of a part that takes the offer, what that gives.
+    fn collect_series(&self, node: &Node, offer: Option<Subplan>, grid: &Grid, notes: &mut Notes) -> Result<Vec<Column>, QueryError> {
+        let new = || Vector { columns: Vec::new(), charge: self.budget.charge() };
+        let push = |vector: &mut Vector<'a>, column: &mut Column, _: &mut Notes| {
+            let column = std::mem::take(column);
+            vector.charge.add(column.memory_in_samples())?;
+            vector.columns.push(column);
+            Ok(())
+        };
+        let absorb = sink::columns_into(&push);
+        let offer = offer.map(|subplan| Offer { subplan, op: None, absorb: &absorb });
+        let sink = Sink { new: &new, push: &push, offer: offer.as_ref() };
+        let parts = self.fold_series(node, grid, &sink, notes)?;
+        Ok(parts.into_iter().flat_map(|part| part.columns).collect())
     }
 
     fn vector_vector(&self, operation: &VectorVector, grid: &Grid, notes: &mut Notes) -> Result<Vector<'a>, QueryError> {

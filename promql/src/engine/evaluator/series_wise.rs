@@ -12,7 +12,8 @@ use super::super::instant::{for_each_holding, smoothed_values, values_at_steps};
 use super::super::notes::Notes;
 use super::super::plan::{Call, Node, RangeCall, RangeSource, SampleTime, Selector};
 use super::super::{binary, column};
-use super::{Evaluator, Push};
+use super::Evaluator;
+use super::sink::Sink;
 use crate::annotations::AnnotationKind;
 use crate::ast::Extension;
 use crate::function_signatures::Function;
@@ -60,26 +61,25 @@ impl Evaluator<'_> {
         !self.options.type_and_unit_labels && names.into_iter().any(exact)
     }
 
-    /// Hands every series of a node that works series by series to `push`.
+    /// Hands every series of a node that works series by series to the sink.
     pub(super) fn fold_series<S: Send>(
         &self,
         node: &Node,
         grid: &Grid,
-        new: &(dyn Fn() -> S + Sync),
-        push: Push<'_, S>,
+        sink: &Sink<'_, S>,
         notes: &mut Notes,
     ) -> Result<Vec<S>, QueryError> {
         match node {
-            Node::Selector(selector) => self.fold_selector(selector, grid, new, push, notes),
-            Node::RangeCall(call) => self.fold_range_call(call, grid, new, push, notes),
-            Node::SampleTime { selector, time } => self.fold_sample_times(selector, *time, grid, new, push, notes),
+            Node::Selector(selector) => self.fold_selector(selector, grid, sink, notes),
+            Node::RangeCall(call) => self.fold_range_call(call, grid, sink, notes),
+            Node::SampleTime { selector, time } => self.fold_sample_times(selector, *time, grid, sink, notes),
             Node::Negate(inner) => {
                 let negate = |state: &mut S, column: &mut Column, notes: &mut Notes| {
                     negate(column);
                     self.drop_name(column);
-                    push(state, column, notes)
+                    (sink.push)(state, column, notes)
                 };
-                self.fold(inner, grid, new, &negate, notes)
+                self.fold(inner, grid, &sink.before(&negate), notes)
             }
             Node::VectorScalar(operation) => {
                 let scalars = self.scalar(&operation.scalar, grid, notes)?;
@@ -92,9 +92,9 @@ impl Evaluator<'_> {
                     if changes_name {
                         self.drop_name(column);
                     }
-                    push(state, column, notes)
+                    (sink.push)(state, column, notes)
                 };
-                self.fold(&operation.vector, grid, new, &apply, notes)
+                self.fold(&operation.vector, grid, &sink.before(&apply), notes)
             }
             Node::Call(call) => {
                 let scalars = call.args[1..].iter().map(|arg| self.scalar(&arg.node, grid, notes)).collect::<Result<Vec<_>, _>>()?;
@@ -104,9 +104,9 @@ impl Evaluator<'_> {
                         return Ok(());
                     }
                     self.drop_name(column);
-                    push(state, column, notes)
+                    (sink.push)(state, column, notes)
                 };
-                self.fold(&call.args[0].node, grid, new, &apply, notes)
+                self.fold(&call.args[0].node, grid, &sink.before(&apply), notes)
             }
             _ => Err(QueryError::execution("expected an expression that works series by series")),
         }
@@ -116,8 +116,7 @@ impl Evaluator<'_> {
         &self,
         selector: &Selector,
         grid: &Grid,
-        new: &(dyn Fn() -> S + Sync),
-        push: Push<'_, S>,
+        sink: &Sink<'_, S>,
         notes: &mut Notes,
     ) -> Result<Vec<S>, QueryError> {
         let smoothed = selector.extension == Extension::Smoothed;
@@ -126,7 +125,7 @@ impl Evaluator<'_> {
             selector,
             range,
             grid,
-            new,
+            (sink.new, sink.offer),
             &|state, scratch, notes| {
                 let column = &mut scratch.column;
                 column.reset(grid.steps);
@@ -138,7 +137,7 @@ impl Evaluator<'_> {
                 } else {
                     values_at_steps(selector, &scratch.buffer, grid, self.lookback_ms, column, notes);
                 }
-                if column.is_empty() { Ok(()) } else { push(state, column, notes) }
+                if column.is_empty() { Ok(()) } else { (sink.push)(state, column, notes) }
             },
             notes,
         )
@@ -156,19 +155,18 @@ impl Evaluator<'_> {
         selector: &Selector,
         time: SampleTime,
         grid: &Grid,
-        new: &(dyn Fn() -> S + Sync),
-        push: Push<'_, S>,
+        sink: &Sink<'_, S>,
         notes: &mut Notes,
     ) -> Result<Vec<S>, QueryError> {
         if time == SampleTime::CounterStart && !self.options.start_timestamps {
-            return Ok(vec![new()]);
+            return Ok(vec![(sink.new)()]);
         }
         let range = self.instant_range(selector, grid);
         self.scan(
             selector,
             range,
             grid,
-            new,
+            (sink.new, sink.offer),
             &|state, scratch, notes| {
                 let (column, buffer) = (&mut scratch.column, &scratch.buffer);
                 column.reset(grid.steps);
@@ -185,20 +183,13 @@ impl Evaluator<'_> {
                     return Ok(());
                 }
                 self.drop_name(column);
-                push(state, column, notes)
+                (sink.push)(state, column, notes)
             },
             notes,
         )
     }
 
-    fn fold_range_call<S: Send>(
-        &self,
-        call: &RangeCall,
-        grid: &Grid,
-        new: &(dyn Fn() -> S + Sync),
-        push: Push<'_, S>,
-        notes: &mut Notes,
-    ) -> Result<Vec<S>, QueryError> {
+    fn fold_range_call<S: Send>(&self, call: &RangeCall, grid: &Grid, sink: &Sink<'_, S>, notes: &mut Notes) -> Result<Vec<S>, QueryError> {
         let scalars = call.scalars.iter().map(|scalar| self.scalar(scalar, grid, notes)).collect::<Result<Vec<_>, _>>()?;
         let function = RangeFunction::new(call, *grid, self.lookback_ms, &scalars);
         let start_times = if self.options.start_timestamps { start_times_of(call.function) } else { StartTimes::Ignore };
@@ -211,14 +202,14 @@ impl Evaluator<'_> {
             if drop_name || input_drops_name {
                 self.drop_name(column);
             }
-            push(state, column, notes)
+            (sink.push)(state, column, notes)
         };
         match &call.source {
             RangeSource::Selector { selector, .. } => self.scan(
                 selector,
                 self.window_range(call, grid),
                 grid,
-                new,
+                (sink.new, sink.offer),
                 &|state, scratch, notes| {
                     let column = &mut scratch.column;
                     column.reset(grid.steps);
@@ -231,7 +222,7 @@ impl Evaluator<'_> {
                 notes,
             ),
             RangeSource::Subquery(subquery) => {
-                let mut state = new();
+                let mut state = (sink.new)();
                 self.for_each_subquery_series(subquery, grid, notes, |buffer, split, input_drops_name, notes| {
                     let mut column = Column::empty(buffer.labels.clone(), grid.steps);
                     split.fill(buffer, start_times);

@@ -72,7 +72,7 @@ impl<'a> Evaluator<'a> {
                     selector,
                     read,
                     &grid,
-                    &|| (Vec::new(), self.budget.charge()),
+                    (&|| (Vec::new(), self.budget.charge()), None),
                     &|(list, charge), scratch, notes| {
                         let labels = scratch.buffer.labels.clone();
                         scratch.split.fill(&mut scratch.buffer, StartTimes::Ignore);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::notes::Notes;
+use super::super::wire::{Malformed, Reader, Wire, Writer};
 use super::window::Subject;
 use crate::annotations::{AnnotationKind, HistogramOperation};
 use crate::histogram::{CounterResetHint, FloatHistogram, IncompatibleSchemas};
@@ -162,6 +163,57 @@ impl HistogramMean {
             self.sum_or_mean.add(&compensation)?;
         }
         Ok(self.sum_or_mean)
+    }
+}
+
+impl Wire for HistogramSum {
+    fn put(&self, out: &mut Writer) {
+        self.sum.put(out);
+        put_compensation(self.compensation.as_ref(), out);
+        self.seen.put(out);
+    }
+
+    fn take(from: &mut Reader) -> Result<HistogramSum, Malformed> {
+        let sum = FloatHistogram::take(from)?;
+        Ok(HistogramSum { sum, compensation: take_compensation(from)?, seen: Seen::take(from)? })
+    }
+}
+
+impl Wire for HistogramMean {
+    fn put(&self, out: &mut Writer) {
+        self.sum_or_mean.put(out);
+        put_compensation(self.compensation.as_ref(), out);
+        out.float(self.count);
+        out.flag(self.incremental);
+        self.seen.put(out);
+    }
+
+    fn take(from: &mut Reader) -> Result<HistogramMean, Malformed> {
+        let sum_or_mean = FloatHistogram::take(from)?;
+        let compensation = take_compensation(from)?;
+        let (count, incremental) = (from.float()?, from.flag()?);
+        Ok(HistogramMean { sum_or_mean, compensation, count, incremental, seen: Seen::take(from)? })
+    }
+}
+
+fn put_compensation(compensation: Option<&FloatHistogram>, out: &mut Writer) {
+    out.flag(compensation.is_some());
+    if let Some(compensation) = compensation {
+        compensation.put(out);
+    }
+}
+
+fn take_compensation(from: &mut Reader) -> Result<Option<FloatHistogram>, Malformed> {
+    if from.flag()? { FloatHistogram::take(from).map(Some) } else { Ok(None) }
+}
+
+impl Wire for Seen {
+    fn put(&self, out: &mut Writer) {
+        [self.reset, self.not_reset, self.bounds_reconciled].into_iter().for_each(|flag| out.flag(flag));
+    }
+
+    fn take(from: &mut Reader) -> Result<Seen, Malformed> {
+        Ok(Seen { reset: from.flag()?, not_reset: from.flag()?, bounds_reconciled: from.flag()? })
     }
 }
 

@@ -50,6 +50,15 @@ impl Mean {
         (self.sum_or_mean, self.compensation) = kahan::add(value / self.count, share * self.sum_or_mean, share * self.compensation);
     }
 
+    /// All of its state: sum or mean, compensation, count, and whether it is a mean.
+    pub fn parts(self) -> (f64, f64, f64, bool) {
+        (self.sum_or_mean, self.compensation, self.count, self.incremental)
+    }
+
+    pub fn from_parts((sum_or_mean, compensation, count, incremental): (f64, f64, f64, bool)) -> Mean {
+        Mean { sum_or_mean, compensation, count, incremental }
+    }
+
     fn make_incremental(&mut self, count: f64) {
         self.incremental = true;
         self.sum_or_mean /= count;

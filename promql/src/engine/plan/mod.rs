@@ -6,6 +6,7 @@
 
 mod durations;
 mod compile;
+mod walk;
 
 use std::sync::Arc;
 
