@@ -101,7 +101,7 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     .await??;
     let joined_as = raft::node_id(&log_db).context("read this node's identity")?;
     let metrics = Arc::new(SelfMetrics::default());
-    let peer_service = PeerService::new(Arc::clone(&metrics));
+    let peer_service = PeerService::new(&settings.query, Arc::clone(&metrics));
     let config = NodeConfig {
         membership: membership(&settings, joined_as).await,
         listen: settings.grpc,

@@ -11,6 +11,7 @@ mod bad_input;
 mod native_api;
 mod replication;
 mod crashes;
+mod pushdown;
 mod membership;
 mod prometheus;
 mod remote_read;

@@ -1,10 +1,12 @@
-//! The language's matchers and labels, the disk's, and the wire's, one as the other.
+//! The language's matchers, labels and pieces of queries, the disk's, and the wire's, one as the other.
 
 use std::sync::Arc;
 
+use promql::ParserOptions;
 use promql::labels::{Label, Labels};
 use promql::matcher as language;
 use promql::source::SourceError;
+use promql::subplan::{QueryText, SUBPLAN_VERSION, Subplan};
 use proto::query as wire;
 use storage::{MatchOp, Matcher, SeriesLabels};
 
@@ -55,6 +57,63 @@ fn disk_operator(op: language::MatchOp) -> MatchOp {
         language::MatchOp::Regex => MatchOp::Re,
         language::MatchOp::NotRegex => MatchOp::Nre,
     }
+}
+
+/// The question to a peer that holds the shard of `selection`.
+pub fn subplan_to_wire(subplan: &Subplan, selection: wire::Selection) -> wire::EvaluateRequest {
+    let parser = subplan.query.parser;
+    wire::EvaluateRequest {
+        selection: Some(selection),
+        version: SUBPLAN_VERSION,
+        text: subplan.query.text.to_string(),
+        experimental_functions: parser.experimental_functions,
+        duration_expressions: parser.duration_expressions,
+        extended_range_selectors: parser.extended_range_selectors,
+        fill_modifiers: parser.fill_modifiers,
+        run_start_ms: subplan.run_start_ms,
+        run_end_ms: subplan.run_end_ms,
+        run_step_ms: subplan.run_step_ms,
+        subquery_step_ms: subplan.subquery_step_ms,
+        node: subplan.node,
+        grid_start_ms: subplan.grid_start_ms,
+        grid_step_ms: subplan.grid_step_ms,
+        grid_steps: subplan.grid_steps,
+        lookback_ms: subplan.lookback_ms,
+        delayed_name_removal: subplan.delayed_name_removal,
+        type_and_unit_labels: subplan.type_and_unit_labels,
+        start_timestamps: subplan.start_timestamps,
+        samples_max: subplan.samples_max,
+    }
+}
+
+/// None: of another version. Bounds on the text are this node's.
+pub fn subplan_from_wire(request: &wire::EvaluateRequest) -> Option<Subplan> {
+    if request.version != SUBPLAN_VERSION {
+        return None;
+    }
+    let parser = ParserOptions {
+        experimental_functions: request.experimental_functions,
+        duration_expressions: request.duration_expressions,
+        extended_range_selectors: request.extended_range_selectors,
+        fill_modifiers: request.fill_modifiers,
+        ..ParserOptions::default()
+    };
+    Some(Subplan {
+        query: QueryText { text: request.text.as_str().into(), parser },
+        run_start_ms: request.run_start_ms,
+        run_end_ms: request.run_end_ms,
+        run_step_ms: request.run_step_ms,
+        subquery_step_ms: request.subquery_step_ms,
+        node: request.node,
+        grid_start_ms: request.grid_start_ms,
+        grid_step_ms: request.grid_step_ms,
+        grid_steps: request.grid_steps,
+        lookback_ms: request.lookback_ms,
+        delayed_name_removal: request.delayed_name_removal,
+        type_and_unit_labels: request.type_and_unit_labels,
+        start_timestamps: request.start_timestamps,
+        samples_max: request.samples_max,
+    })
 }
 
 /// Shares the texts; both keep labels sorted by name, unique and without empty values.

@@ -1,7 +1,8 @@
 //! Reading: PromQL and labels over all shards of the cluster.
 //!
 //! A query walks: `runner` (parse, place, freshness) → `promql`'s engine → (trait `Source`) `source` → for each shard `local` or
-//! `remote` → storage. `peer_service` is the other end of `remote`.
+//! `remote` → storage. `peer_service` is the other end of `remote`,
+//! where `evaluate` runs pieces of other nodes' queries.
 //!
 //! Modules stand bottom-up: each imports only those above it.
 
@@ -18,4 +19,5 @@ pub mod metadata;
 pub mod beside;
 pub mod whole_series;
 pub mod top_series;
+pub mod evaluate;
 pub mod peer_service;

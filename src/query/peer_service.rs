@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt};
+use promql::engine::{Engine, EngineOptions};
 use promql::source::SourceError;
 use proto::query as wire;
 use proto::query::query_server::{Query, QueryServer};
@@ -13,16 +14,19 @@ use std::pin::Pin;
 use storage::chunk::{Encoder, Hint, SAMPLES_MAX};
 use storage::labels::{SeriesHash, SeriesId};
 use storage::{Matcher, Shard};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::beside::{metadata_to_wire, series_to_wire};
-use super::convert::{canonical_from_disk, canonical_from_language, matchers_from_wire};
+use super::convert::{canonical_from_disk, canonical_from_language, matchers_from_wire, subplan_from_wire};
+use super::evaluate::{ShardSource, send_evaluated};
 use super::local::LocalCursor;
 use super::metadata::{LabelQuestion, labels_of_replica};
 use super::ordered::{OrderedCursor, StoredSeries};
 use super::replicas::{fresh_replica, full_replica};
+use super::session::Cancel;
+use crate::config::QuerySettings;
 use crate::self_metrics::SelfMetrics;
 
 /// A frame is sent when it holds this much.
@@ -38,12 +42,17 @@ const QUESTION_BYTES_MAX: usize = 64 << 20;
 #[derive(Clone)]
 pub struct PeerService {
     node: Arc<OnceCell<Arc<Node>>>,
+    engine: Arc<Engine>,
+    /// Bounds how many pieces of queries are evaluated at once; what they wait for is a core.
+    places: Arc<Semaphore>,
     metrics: Arc<SelfMetrics>,
 }
 
 impl PeerService {
-    pub fn new(metrics: Arc<SelfMetrics>) -> PeerService {
-        PeerService { node: Arc::new(OnceCell::new()), metrics }
+    pub fn new(settings: &QuerySettings, metrics: Arc<SelfMetrics>) -> PeerService {
+        let limits = EngineOptions { samples_max: settings.samples_max, timeout: settings.timeout, ..EngineOptions::default() };
+        let (engine, places) = (Arc::new(Engine::new(limits)), Arc::new(Semaphore::new(settings.concurrency)));
+        PeerService { node: Arc::new(OnceCell::new()), engine, places, metrics }
     }
 
     /// Called once, when the node has started.
@@ -91,6 +100,7 @@ type FrameStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[tonic::async_trait]
 impl Query for PeerService {
     type SamplesStream = FrameStream<wire::SamplesFrame>;
+    type EvaluateStream = FrameStream<wire::EvaluateFrame>;
     type SeriesStream = FrameStream<wire::SeriesFrame>;
 
     async fn samples(&self, request: Request<wire::SamplesRequest>) -> Result<Response<Self::SamplesStream>, Status> {
@@ -101,6 +111,29 @@ impl Query for PeerService {
             return Ok(stream_blocking(move |sender| send_by_labels(selected, metrics, sender)));
         }
         Ok(stream_blocking(move |sender| send_samples(selected, metrics, sender)))
+    }
+
+    async fn evaluate(&self, request: Request<wire::EvaluateRequest>) -> Result<Response<Self::EvaluateStream>, Status> {
+        let mut request = request.into_inner();
+        let subplan = subplan_from_wire(&request).ok_or_else(|| Status::unimplemented("pieces of queries of another version"))?;
+        let Selected { replica, start_ms, deadline, .. } = self.open(request.selection.take()).await?;
+        let place = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.places).acquire_owned()).await;
+        let place = place.map_err(|_| Status::deadline_exceeded("query timed out in query queue"))?;
+        let place = place.map_err(|_| Status::unavailable("the node is stopping"))?;
+        let source = ShardSource { replica, oldest_ms: start_ms, metrics: Arc::clone(&self.metrics) };
+        let engine = Arc::clone(&self.engine);
+        // Lives as long as the stream: until the asker has gone or has everything.
+        let cancel = Cancel::new();
+        let flag = cancel.flag();
+        let frames = stream_blocking(move |sender| {
+            let _place = place;
+            send_evaluated(&engine, &source, &subplan, (deadline, flag), sender)
+        });
+        Ok(frames.map(|frames| {
+            Box::pin(frames.inspect(move |_| {
+                let _alive = &cancel;
+            })) as Self::EvaluateStream
+        }))
     }
 
     async fn series(&self, request: Request<wire::SeriesRequest>) -> Result<Response<Self::SeriesStream>, Status> {

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use promql::source::{SeriesBuffer, SeriesCursor, SourceError};
+use promql::source::{PartFrame, SeriesBuffer, SeriesCursor, SourceError};
 use proto::query as wire;
 use storage::chunk::ChunkView;
 use storage::labels::ShardId;
@@ -100,11 +100,46 @@ async fn pump(peers: Peers, selection: wire::Selection, by_labels: bool, sender:
 }
 
 /// Ends early when the engine has gone. Whether all has come is seen by the reader of the frames.
-async fn pass_on(mut stream: tonic::Streaming<wire::SamplesFrame>, sender: &mpsc::Sender<Frame>) {
+async fn pass_on<T>(mut stream: tonic::Streaming<T>, sender: &mpsc::Sender<Result<T, Status>>) {
     while let Some(frame) = stream.message().await.transpose() {
         let is_last = frame.is_err();
         if sender.send(frame).await.is_err() || is_last {
             return;
+        }
+    }
+}
+
+/// The frames of a peer that evaluates a piece of the query.
+pub struct RemoteFrames {
+    shard: ShardId,
+    frames: mpsc::Receiver<Result<wire::EvaluateFrame, Status>>,
+}
+
+impl RemoteFrames {
+    /// Asks in the background.
+    pub fn open(peers: &Peers, runtime: &Handle, shard: ShardId, question: wire::EvaluateRequest) -> RemoteFrames {
+        let (sender, frames) = mpsc::channel(FRAMES_WAITING);
+        let peers = peers.clone();
+        runtime.spawn(async move {
+            let mut failure = Status::unavailable("no other node that holds it can be reached");
+            for mut client in peers.holders(shard) {
+                match client.evaluate(question.clone()).await {
+                    Ok(answer) => return pass_on(answer.into_inner(), &sender).await,
+                    Err(status) => failure = status,
+                }
+            }
+            let _ = sender.send(Err(failure)).await;
+        });
+        RemoteFrames { shard, frames }
+    }
+
+    /// The next frame. Which one is the last, the frames say themselves.
+    pub fn next(&mut self) -> Result<PartFrame, SourceError> {
+        match self.frames.blocking_recv() {
+            Some(Ok(frame)) => Ok(PartFrame::Bytes(frame.frame.into())),
+            Some(Err(status)) if status.code() == Code::Unimplemented => Ok(PartFrame::NotUnderstood),
+            Some(Err(status)) => Err(source_error(self.shard, &status)),
+            None => Err(source_error(self.shard, &cut_short())),
         }
     }
 }

@@ -7,6 +7,7 @@ use promql::ParserOptions;
 use promql::ast::Expr;
 use promql::engine::{Engine, EngineOptions, QueryOptions, QueryOutput, StatsDetail};
 use promql::matcher::Matcher;
+use promql::subplan::QueryText;
 use raft::Node;
 use tokio::runtime::Handle;
 
@@ -115,8 +116,14 @@ impl Runner {
         let waited = start.elapsed();
         let (replicas, warnings) = self.freshen(query.consistency, deadline).await?;
         let freshened = start.elapsed() - waited;
-        let options =
-            QueryOptions { lookback_ms: query.lookback_ms, cancel: Some(cancel.flag()), deadline: Some(deadline), stats: query.stats };
+        let text = Some(QueryText { text: query.text.as_str().into(), parser: self.parser });
+        let options = QueryOptions {
+            lookback_ms: query.lookback_ms,
+            cancel: Some(cancel.flag()),
+            deadline: Some(deadline),
+            stats: query.stats,
+            text,
+        };
         let source = self.source(replicas, query.consistency, deadline);
         let engine = Arc::clone(&self.engine);
         let job = tokio::task::spawn_blocking(move || {

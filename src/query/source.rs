@@ -1,17 +1,18 @@
 //! The cluster as the engine's data source: one cursor a shard, over the local replica where there is one, else over a
-//! peer's. Samples older than retention do not exist for a query, although they leave the disk a day at a time.
+//! peer's; and what the engine would make of a peer's series, the peer is asked to do itself. Samples older than retention do not exist for a query, although they leave the disk a day at a time.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use promql::source::{SelectRequest, SeriesCursor, Source, SourceError};
+use promql::source::{Part, PartAnswer, PartFrame, SelectRequest, SeriesCursor, Source, SourceError};
+use promql::subplan::Subplan;
 use proto::query as wire;
 use storage::labels::ShardId;
 use tokio::runtime::Handle;
 
-use super::convert::{matchers_to_disk, matchers_to_wire};
+use super::convert::{matchers_to_disk, matchers_to_wire, subplan_to_wire};
 use super::local::LocalCursor;
-use super::remote::{RemoteCursor, deadline_ms};
+use super::remote::{RemoteCursor, RemoteFrames, deadline_ms};
 use super::replicas::Replicas;
 use crate::config::Consistency;
 use crate::peers::Peers;
@@ -33,28 +34,44 @@ type Cursor<'a> = Box<dyn SeriesCursor + Send + 'a>;
 
 impl Source for ClusterSource {
     fn select<'a>(&'a self, request: &SelectRequest) -> Result<Vec<Cursor<'a>>, SourceError> {
+        self.each_shard(request, |cursor| cursor, |shard, start_ms| self.remote(shard, request, start_ms))
+    }
+
+    fn select_or_evaluate<'a>(&'a self, request: &SelectRequest, subplan: &Subplan) -> Result<Vec<Part<'a>>, SourceError> {
+        self.each_shard(request, Part::Series, |shard, start_ms| {
+            let selection = self.selection(shard, Vec::new(), start_ms, request.end_ms);
+            let question = subplan_to_wire(subplan, selection);
+            Part::Evaluated(Box::new(RemotePart::open(self, request.clone(), start_ms, shard, question)))
+        })
+    }
+}
+
+impl ClusterSource {
+    fn each_shard<'a, T>(
+        &'a self,
+        request: &SelectRequest,
+        local: impl Fn(Cursor<'a>) -> T,
+        remote: impl Fn(ShardId, i64) -> T,
+    ) -> Result<Vec<T>, SourceError> {
         let start = Instant::now();
         let start_ms = request.start_ms.max(self.oldest_ms);
         if start_ms > request.end_ms {
             return Ok(Vec::new());
         }
         let disk_matchers = matchers_to_disk(&request.matchers)?;
-        let cursors = (0..self.replicas.shards())
-            .map(|shard| -> Result<Cursor<'a>, SourceError> {
-                let Some(replica) = self.replicas.local(shard) else {
-                    return Ok(self.remote(shard, request, start_ms));
-                };
+        let parts = (0..self.replicas.shards())
+            .map(|shard| {
+                let Some(replica) = self.replicas.local(shard) else { return Ok(remote(shard, start_ms)) };
                 let metrics = Arc::clone(&self.metrics);
-                Ok(Box::new(LocalCursor::open(Arc::clone(replica), &disk_matchers, start_ms, request.end_ms, metrics)?))
+                let cursor = LocalCursor::open(Arc::clone(replica), &disk_matchers, start_ms, request.end_ms, metrics)?;
+                Ok(local(Box::new(cursor)))
             })
             .collect();
         self.metrics.query.select.observe_since(start);
-        cursors
+        parts
     }
-}
 
-impl ClusterSource {
-    fn remote<'a>(&self, shard: ShardId, request: &SelectRequest, start_ms: i64) -> Cursor<'a> {
+    pub fn remote<'a>(&self, shard: ShardId, request: &SelectRequest, start_ms: i64) -> Cursor<'a> {
         let matchers = matchers_to_wire(&request.matchers);
         let selection = self.selection(shard, matchers, start_ms, request.end_ms);
         Box::new(RemoteCursor::open(&self.peers, &self.runtime, selection))
@@ -67,5 +84,37 @@ impl ClusterSource {
             Consistency::Eventual => wire::Consistency::Eventual,
         };
         wire::Selection { shard, matchers, start_ms, end_ms, consistency: consistency.into(), deadline_ms: deadline_ms(self.deadline) }
+    }
+}
+
+/// A shard that a peer was asked to evaluate; its series, when the peer does not know how.
+struct RemotePart<'a> {
+    source: &'a ClusterSource,
+    request: SelectRequest,
+    start_ms: i64,
+    shard: ShardId,
+    frames: RemoteFrames,
+}
+
+impl<'a> RemotePart<'a> {
+    fn open(
+        source: &'a ClusterSource,
+        request: SelectRequest,
+        start_ms: i64,
+        shard: ShardId,
+        question: wire::EvaluateRequest,
+    ) -> RemotePart<'a> {
+        let frames = RemoteFrames::open(&source.peers, &source.runtime, shard, question);
+        RemotePart { source, request, start_ms, shard, frames }
+    }
+}
+
+impl<'a> PartAnswer<'a> for RemotePart<'a> {
+    fn next(&mut self) -> Result<PartFrame, SourceError> {
+        self.frames.next()
+    }
+
+    fn into_series(self: Box<Self>) -> Result<Cursor<'a>, SourceError> {
+        Ok(self.source.remote(self.shard, &self.request, self.start_ms))
     }
 }

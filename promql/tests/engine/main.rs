@@ -4,3 +4,5 @@ mod random;
 mod naive;
 mod differential;
 mod threads;
+mod shards;
+mod pushdown;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 pub type Samples = Vec<(i64, f64)>;
 
 /// A value that floats are usually hard on: counters, jumps, NaN, infinities, staleness markers.
-fn value() -> impl Strategy<Value = f64> {
+pub fn value() -> impl Strategy<Value = f64> {
     prop_oneof![
         20 => (0i32..1000).prop_map(f64::from),
         6 => -1e3..1e3f64,
