@@ -88,7 +88,8 @@ impl Core {
         self.groups.read().values().cloned().collect()
     }
 
-    /// Opens a group; an open one with the same incarnation stays as it is.
+    /// Opens a group; an open one with the same incarnation stays as it is. A node that is closing opens none: nobody would
+    /// close it again.
     pub async fn open(&self, id: GroupId, incarnation: u64) -> Result<Arc<Group>, NodeError> {
         if let Some(group) = self.group(id)
             && group.incarnation == incarnation
@@ -99,11 +100,28 @@ impl Core {
             let key = storage::HashKey(self.state().hash_key);
             self.common.engine.set_hash_key(key).map_err(|e| NodeError::storage("set hash key", e))?;
         }
+        if self.closing.is_cancelled() {
+            return Err(NodeError::ShuttingDown);
+        }
         let group = Group::open(id, incarnation, &self.common).await?;
-        self.proposers.attach(Arc::clone(&group));
-        self.groups.write().insert(id, Arc::clone(&group));
-        self.opened.send_modify(|count| *count += 1);
-        Ok(group)
+        if self.enter(&group) {
+            self.opened.send_modify(|count| *count += 1);
+            return Ok(group);
+        }
+        group.close().await;
+        Err(NodeError::ShuttingDown)
+    }
+
+    /// Adds an opened group, unless the node is closing. Whoever closes the groups first says so and then takes the same
+    /// lock, and so finds every group that was added.
+    fn enter(&self, group: &Arc<Group>) -> bool {
+        let mut groups = self.groups.write();
+        let may_enter = !self.closing.is_cancelled();
+        if may_enter {
+            self.proposers.attach(Arc::clone(group));
+            groups.insert(group.id, Arc::clone(group));
+        }
+        may_enter
     }
 
     /// Stops a group. What it wrote to the log is durable on return.

@@ -73,6 +73,9 @@ pub enum NodeError {
     /// Raft of one group stopped.
     #[error("group {group}: {reason}")]
     Group { group: u64, reason: String },
+    /// This node is stopping and opens nothing any more.
+    #[error("this node is shutting down")]
+    ShuttingDown,
 }
 
 impl NodeError {

@@ -52,10 +52,17 @@ pub enum Request {
 /// What happens when the disk fails: the process aborts; tests look on instead.
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Handle of the writer thread; cheap to clone. The thread ends when the last handle is gone.
+/// Handle of the writer thread; cheap to clone. With the last handle the thread ends too, and lets go of the database,
+/// before that handle is gone: a process that leaves must not run destructors beside it.
 #[derive(Clone)]
 pub struct LogWriter {
-    queue: mpsc::Sender<Request>,
+    thread: Arc<WriterThread>,
+}
+
+struct WriterThread {
+    /// None only while it is dropped: without it the thread comes to its end.
+    queue: Option<mpsc::Sender<Request>>,
+    handle: Option<thread::JoinHandle<()>>,
     db: Arc<LogDb>,
 }
 
@@ -64,7 +71,7 @@ impl LogWriter {
     pub fn start(db: Arc<LogDb>, batch_bytes_max: usize, on_fatal: OnFatal) -> std::io::Result<Self> {
         let (queue, requests) = mpsc::channel();
         let worker = Worker { db: Arc::clone(&db), requests, batch_bytes_max };
-        thread::Builder::new().name("log-writer".into()).spawn(move || {
+        let handle = thread::Builder::new().name("log-writer".into()).spawn(move || {
             // A panic must not leave a process behind whose writes are never answered.
             match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run())) {
                 Ok(Ok(())) => {}
@@ -72,7 +79,7 @@ impl LogWriter {
                 Err(_) => on_fatal("the log writer panicked"),
             }
         })?;
-        Ok(Self { queue, db })
+        Ok(Self { thread: Arc::new(WriterThread { queue: Some(queue), handle: Some(handle), db }) })
     }
 
     /// The process cannot go on without its log.
@@ -85,12 +92,13 @@ impl LogWriter {
 
     /// The database that is written; reading it needs no queue.
     pub fn db(&self) -> &Arc<LogDb> {
-        &self.db
+        &self.thread.db
     }
 
     /// Hands in one request. The thread outlives every handle unless the disk failed, and then the process ends.
     pub fn submit(&self, request: Request) {
-        if self.queue.send(request).is_err() {
+        let sent = self.thread.queue.as_ref().map(|queue| queue.send(request));
+        if !matches!(sent, Some(Ok(()))) {
             tracing::error!("the log writer has stopped");
         }
     }
@@ -107,6 +115,17 @@ impl LogWriter {
         let (completion, done) = oneshot::channel();
         self.submit(Request::Barrier { completion: Completion::Waiter(completion) });
         done.await.map_err(|_| stopped())
+    }
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        self.queue = None;
+        let Some(handle) = self.handle.take() else { return };
+        // A completion may hold the last handle, and then it is the thread itself that drops it.
+        if handle.thread().id() != thread::current().id() && handle.join().is_err() {
+            tracing::error!("the log writer panicked");
+        }
     }
 }
 

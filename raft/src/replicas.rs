@@ -53,8 +53,10 @@ impl Keeper {
     pub async fn run(mut self) {
         let mut meta = self.core.meta.clone();
         loop {
-            if let Err(error) = self.keep().await {
-                tracing::warn!(%error, "keep replicas");
+            match self.keep().await {
+                Ok(()) => {}
+                Err(NodeError::ShuttingDown) => return,
+                Err(error) => tracing::warn!(%error, "keep replicas"),
             }
             let interval = self.core.common.settings.reconcile_interval;
             tokio::select! {
@@ -192,9 +194,12 @@ impl Keeper {
                 tracing::error!(group, "Raft of the group panicked; opening it again");
                 self.core.close(group).await;
                 tokio::time::sleep(REOPEN_INTERVAL).await;
-                if let Err(error) = self.core.open(group, dead.incarnation).await {
-                    tracing::error!(group, %error, "open group again; the process ends");
-                    std::process::abort();
+                match self.core.open(group, dead.incarnation).await {
+                    Ok(_) | Err(NodeError::ShuttingDown) => {}
+                    Err(error) => {
+                        tracing::error!(group, %error, "open group again; the process ends");
+                        std::process::abort();
+                    }
                 }
             }
         }

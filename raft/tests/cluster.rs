@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use raft::Settings;
 use support::{Cluster, settings};
 
 #[test]
@@ -99,6 +100,20 @@ fn a_new_node_replaces_a_dead_one() {
         cluster.wait("node 4 holds all shards", Duration::from_secs(90), |cluster| cluster.holds_all_shards(4)).await;
         cluster.write(4, "new times", 10).await;
         cluster.assert_on(&[1, 2, 4], 20).await;
+        cluster.stop().await;
+    });
+}
+
+/// The task that keeps the groups open runs all the time here; it must not open again what the stopping node has closed,
+/// because nobody would close that. (`halt` waits until every handle of the files is gone.)
+#[test]
+fn a_stopping_node_opens_no_group_again() {
+    support::run(async {
+        let settings = Settings { reconcile_interval: Duration::from_millis(1), ..settings() };
+        let mut cluster = Cluster::found(21_090, 1, settings).await;
+        for _ in 0..20 {
+            cluster.restart(1).await;
+        }
         cluster.stop().await;
     });
 }
