@@ -17,3 +17,6 @@ mod prometheus;
 mod remote_read;
 mod federation;
 mod transfer;
+mod differential;
+mod promtool;
+mod grafana;
