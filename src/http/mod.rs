@@ -23,6 +23,7 @@ mod ingest;
 mod import;
 mod remote_write;
 mod influx;
+mod otlp;
 mod remote_read;
 mod federate;
 mod export;

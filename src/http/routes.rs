@@ -13,7 +13,7 @@ use super::budget::within_budget;
 use super::failure::{Failure, Kind};
 use super::observe::observe;
 use super::{
-    App, admin, admin_tsdb, export, federate, health, import, influx, ingest, native_query, prometheus_beside, prometheus_empty,
+    App, admin, admin_tsdb, export, federate, health, import, influx, ingest, native_query, otlp, prometheus_beside, prometheus_empty,
     prometheus_labels, prometheus_query, prometheus_status, remote_read, remote_write, self_page,
 };
 
@@ -43,6 +43,10 @@ fn writes() -> Router<Arc<App>> {
         .route("/api/v1/import/prometheus", post(import::prometheus))
         .route("/api/v1/import/prometheus/{*path}", post(import::pushed).put(import::pushed))
         .route("/api/v1/write", post(remote_write::write))
+        // Prometheus', Mimir's and VictoriaMetrics' addresses.
+        .route("/api/v1/otlp/v1/metrics", post(otlp::metrics))
+        .route("/otlp/v1/metrics", post(otlp::metrics))
+        .route("/opentelemetry/v1/metrics", post(otlp::metrics))
         .route("/write", post(influx::write_v1))
         .route("/api/v2/write", post(influx::write_v2))
         .route("/influx/write", post(influx::write_v1))

@@ -19,6 +19,10 @@ pub enum DecodeError {
     #[error("element {element}: {reason}")]
     Json { element: usize, reason: String },
 
+    /// An OTLP body in JSON is malformed, or its fields have values of the wrong kind; the reason says where.
+    #[error("malformed OTLP JSON: {reason}")]
+    OtlpJson { reason: String },
+
     /// The compressed body is damaged.
     #[error("{encoding} body cannot be uncompressed: {reason}")]
     Compression { encoding: &'static str, reason: String },

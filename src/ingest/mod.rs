@@ -22,6 +22,7 @@ pub mod json_lines;
 pub mod csv_time;
 pub mod csv;
 pub mod import_labels;
+pub mod otlp;
 #[cfg(test)]
 mod remote_write_tests;
 pub mod series_cache;
