@@ -9,6 +9,7 @@ mod one_node;
 mod contract;
 mod bad_input;
 mod native_api;
+mod other_writers;
 mod replication;
 mod crashes;
 mod pushdown;

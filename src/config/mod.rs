@@ -13,7 +13,9 @@ mod settings;
 pub use bulk_read::BulkReadSettings;
 pub use layers::{Layers, Origin};
 pub use manual::{DEFAULT_FILE, Manual};
-pub use otlp::{OtlpSettings, PromotedAttributes, TranslationStrategy};
+#[cfg(test)]
+pub use otlp::TranslationStrategy;
+pub use otlp::{OtlpSettings, PromotedAttributes};
 pub use settings::{AdminAccess, Consistency, IngestSettings, LogSettings, QuerySettings, Settings, WebSettings};
 
 /// A setting that cannot be used, with the remedy in its text.
