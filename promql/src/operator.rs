@@ -28,6 +28,27 @@ pub enum BinaryOp {
 }
 
 impl BinaryOp {
+    pub const ALL: [BinaryOp; 18] = [
+        Self::Add,
+        Self::Sub,
+        Self::Mul,
+        Self::Div,
+        Self::Mod,
+        Self::Pow,
+        Self::Atan2,
+        Self::Equal,
+        Self::NotEqual,
+        Self::Greater,
+        Self::GreaterOrEqual,
+        Self::Less,
+        Self::LessOrEqual,
+        Self::And,
+        Self::Or,
+        Self::Unless,
+        Self::TrimUpper,
+        Self::TrimLower,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Add => "+",
@@ -142,6 +163,23 @@ pub enum AggregateOp {
 }
 
 impl AggregateOp {
+    pub const ALL: [AggregateOp; 14] = [
+        Self::Avg,
+        Self::BottomK,
+        Self::Count,
+        Self::CountValues,
+        Self::Group,
+        Self::LimitK,
+        Self::LimitRatio,
+        Self::Max,
+        Self::Min,
+        Self::Quantile,
+        Self::Stddev,
+        Self::Stdvar,
+        Self::Sum,
+        Self::TopK,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Avg => "avg",

@@ -30,6 +30,8 @@ mod answer;
 mod evaluator;
 mod part;
 
+use std::time::{Duration, Instant};
+
 use crate::annotations::Annotations;
 use crate::ast::Expr;
 use crate::source::Source;
@@ -39,7 +41,7 @@ use crate::value_type::ValueType;
 
 pub use error::QueryError;
 pub use options::{EngineOptions, QueryOptions, StatsDetail};
-pub use stats::QueryStats;
+pub use stats::{QueryStats, QueryTimings};
 
 use budget::Budget;
 use column::Column;
@@ -74,11 +76,12 @@ impl Engine {
 
     /// Evaluates `query` at one time.
     pub fn instant(&self, source: &dyn Source, query: &Expr, time_ms: i64, options: &QueryOptions) -> Result<QueryOutput, QueryError> {
+        let start = Instant::now();
         let run = Run { start_ms: time_ms, end_ms: time_ms, step_ms: 0, subquery_step_ms: self.options.subquery_step_ms };
         let node = plan::compile(query, run)?;
         let grid = Grid::instant(time_ms);
-        self.run(source, (&node, run), &grid, options, |evaluator, notes| {
-            Ok(match (query.value_type(), &node) {
+        self.run(source, (&node, run), &grid, options, start, |evaluator, notes| {
+            let value = match (query.value_type(), &node) {
                 (ValueType::String, Node::String(text)) => Value::String { time_ms, value: text.value.clone() },
                 (ValueType::Scalar, node) => {
                     let values = evaluator.scalar(node, &grid, notes)?;
@@ -93,7 +96,8 @@ impl Engine {
                     let vector = evaluator.vector(node, &grid, notes)?;
                     Value::Vector(answer::samples(evaluator.remove_names(vector.columns)?, time_ms))
                 }
-            })
+            };
+            Ok((value, Duration::ZERO))
         })
     }
 
@@ -113,16 +117,20 @@ impl Engine {
             let text = format!("invalid expression type \"{documented}\" for range query, must be Scalar or instant Vector");
             return Err(QueryError::Invalid(text));
         }
+        let start = Instant::now();
         let run = Run { start_ms, end_ms, step_ms, subquery_step_ms: self.options.subquery_step_ms };
         let node = plan::compile(query, run)?;
         let grid = Grid::range(start_ms, end_ms, step_ms);
-        self.run(source, (&node, run), &grid, options, |evaluator, notes| {
+        self.run(source, (&node, run), &grid, options, start, |evaluator, notes| {
             if value_type == ValueType::Scalar {
                 let floats = evaluator.scalar(&node, &grid, notes)?;
-                return Ok(Value::Matrix(answer::matrix(vec![Column { floats, ..Column::default() }], &grid)));
+                let matrix = answer::matrix(vec![Column { floats, ..Column::default() }], &grid);
+                return Ok((Value::Matrix(matrix), Duration::ZERO));
             }
             let vector = evaluator.vector(&node, &grid, notes)?;
-            Ok(Value::Matrix(answer::matrix(evaluator.remove_names(vector.columns)?, &grid)))
+            let columns = evaluator.remove_names(vector.columns)?;
+            let start = Instant::now();
+            Ok((Value::Matrix(answer::matrix(columns, &grid)), start.elapsed()))
         })
     }
 
@@ -138,27 +146,35 @@ impl Engine {
         part::evaluate_part(&self.options, source, subplan, limits, send)
     }
 
+    /// `start` is when the query's plan was begun; `evaluate` also answers how long sorting took.
     fn run(
         &self,
         source: &dyn Source,
         (plan, run): (&Node, Run),
         grid: &Grid,
         options: &QueryOptions,
-        evaluate: impl FnOnce(&Evaluator, &mut Notes) -> Result<Value, QueryError>,
+        start: Instant,
+        evaluate: impl FnOnce(&Evaluator, &mut Notes) -> Result<(Value, Duration), QueryError>,
     ) -> Result<QueryOutput, QueryError> {
+        let prepare = start.elapsed();
         let budget = Budget::of(&self.options, options);
         budget.check_steps(grid.steps)?;
         let lookback_ms = options.lookback_ms.unwrap_or(self.options.lookback_ms);
         let text = options.text.as_ref();
         let evaluator = Evaluator { source, options: &self.options, lookback_ms, budget: &budget, plan, run, text };
         let mut notes = Notes::new(grid);
-        let value = evaluate(&evaluator, &mut notes)?;
+        let (value, sort) = evaluate(&evaluator, &mut notes)?;
         budget.check_time()?;
-        let per_step = || grid.times_ms().zip(notes.samples_per_step.iter().copied()).collect();
+        let evaluate = start.elapsed().saturating_sub(prepare + sort);
+        let is_wanted = options.stats == StatsDetail::PerStep;
+        let per_step = |counts: &[u64]| is_wanted.then(|| grid.times_ms().zip(counts.iter().copied()).collect());
         let stats = QueryStats {
             total_samples: notes.samples(),
+            samples_read: notes.samples_read(),
             peak_samples: budget.samples_peak() as u64,
-            samples_per_step: (options.stats == StatsDetail::PerStep).then(per_step),
+            samples_per_step: per_step(&notes.samples_per_step),
+            read_per_step: per_step(&notes.read_per_step),
+            timings: QueryTimings { prepare, evaluate, sort },
         };
         Ok(QueryOutput { value, annotations: notes.annotations, stats })
     }

@@ -6,3 +6,4 @@ mod differential;
 mod threads;
 mod shards;
 mod pushdown;
+mod stats;

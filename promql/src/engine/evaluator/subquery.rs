@@ -28,7 +28,9 @@ impl<'a> Evaluator<'a> {
         // Samples are counted where the outer function uses them.
         let mut inner_notes = Notes::new(&inner);
         let vector = self.evaluate_subquery(subquery, &inner, &mut inner_notes)?;
-        notes.annotations.merge(inner_notes.annotations);
+        let end_of = |time_ms: i64| subquery.at_ms.unwrap_or(time_ms) - subquery.offset_ms;
+        notes.merge_subquery(inner_notes, &inner, grid, subquery.range_ms, end_of);
+        let was_computed = std::mem::replace(&mut notes.windows_are_computed, true);
         let (mut buffer, mut split) = (SeriesBuffer::default(), SplitSeries::default());
         for column in vector.columns {
             self.budget.check_time()?;
@@ -43,6 +45,7 @@ impl<'a> Evaluator<'a> {
             }
             each(&mut buffer, &mut split, column.drop_name, notes)?;
         }
+        notes.windows_are_computed = was_computed;
         Ok(())
     }
 

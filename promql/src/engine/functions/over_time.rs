@@ -165,10 +165,9 @@ pub fn extreme_over_grid(
     let mut bounds = Bounds::default();
     for step in 0..grid.steps {
         let end_ms = end_of(grid.time_ms(step));
-        let entered = bounds.to;
-        bounds.advance(times, end_ms - range_ms, end_ms);
-        notes.count(step, bounds.len());
-        for position in entered.max(bounds.from)..bounds.to {
+        let entered = bounds.advance(times, end_ms - range_ms, end_ms);
+        notes.count_window(step, bounds.len(), entered.len());
+        for position in entered.from..entered.to {
             if values[position].is_nan() {
                 continue;
             }

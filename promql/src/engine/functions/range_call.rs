@@ -48,12 +48,13 @@ impl<'a> RangeFunction<'a> {
             let time_ms = self.grid.time_ms(step);
             let mut window = self.window(time_ms);
             let (after_ms, until_ms) = self.reach(&window);
-            floats.advance(&series.floats.times, after_ms, until_ms);
-            histograms.advance(&series.histograms.times, after_ms, until_ms);
+            let new_floats = floats.advance(&series.floats.times, after_ms, until_ms);
+            let new_histograms = histograms.advance(&series.histograms.times, after_ms, until_ms);
             if floats.len() + histograms.len() == 0 {
                 continue;
             }
-            notes.count(step, floats.len() + series.histogram_size(histograms));
+            let new = new_floats.len() + series.histogram_size(new_histograms);
+            notes.count_window(step, floats.len() + series.histogram_size(histograms), new);
             window.floats = series.floats_view(floats);
             window.histograms = series.histograms_view(histograms);
             let value = self.evaluate_window(&window, step, subject, notes)?;

@@ -71,8 +71,8 @@ pub fn rate_over_grid(
     for step in 0..grid.steps {
         let end_ms = end_of(grid.time_ms(step));
         let start_ms = end_ms - range_ms;
-        bounds.advance(times, start_ms, end_ms);
-        notes.count(step, bounds.len());
+        let entered = bounds.advance(times, start_ms, end_ms);
+        notes.count_window(step, bounds.len(), entered.len());
         if bounds.len() < 2 {
             continue;
         }

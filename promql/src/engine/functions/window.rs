@@ -127,15 +127,18 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Moves to the window of samples after `after_ms` up to and including `until_ms`.
+    /// Moves to the window of samples after `after_ms` up to and including `until_ms`. The answer is the part of the window
+    /// that was not in the one before.
     #[inline]
-    pub fn advance(&mut self, times: &[i64], after_ms: i64, until_ms: i64) {
+    pub fn advance(&mut self, times: &[i64], after_ms: i64, until_ms: i64) -> Bounds {
+        let known = self.to;
         while self.to < times.len() && times[self.to] <= until_ms {
             self.to += 1;
         }
         while self.from < self.to && times[self.from] <= after_ms {
             self.from += 1;
         }
+        Bounds { from: known.max(self.from), to: self.to }
     }
 
     pub fn len(&self) -> usize {
