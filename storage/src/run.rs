@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::chunk::{ChunkView, TimesPlace, TimesView};
 use crate::fault::{Result, StorageError};
 use crate::keys::{Bucket, ChunkPlace, RunEntry, RunKey, bucket_of, bucket_start};
-use crate::labels::SeriesId;
+use crate::labels::{SeriesId, ShardId};
 use crate::rocks::{Caching, Rocks};
 use crate::tombstones::{Tombstone, Tombstones};
 
@@ -29,7 +29,37 @@ pub(crate) struct Run {
     cleaned: u64,
 }
 
+/// What is known about a run without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunInfo {
+    /// The shard's content it belongs to, and its numbers within: together they name it on this node.
+    pub shard: ShardId,
+    pub generation: u32,
+    pub seal: u32,
+    /// How often its samples were merged into longer chunks.
+    pub level: u8,
+    /// Its samples lie in `start_ms..end_ms`.
+    pub start_ms: i64,
+    pub end_ms: i64,
+    /// Chunks and the series they belong to, while they are kept in memory.
+    pub content: Option<(u64, u64)>,
+}
+
 impl Run {
+    /// See `RunInfo`.
+    pub fn info(&self) -> RunInfo {
+        let RunKey { owner, bucket, seal, level } = self.key;
+        RunInfo {
+            shard: owner.shard,
+            generation: owner.generation,
+            seal,
+            level,
+            start_ms: bucket_start(bucket),
+            end_ms: bucket_start(bucket.saturating_add(1)),
+            content: self.chunks().map(|chunks| chunks.count()),
+        }
+    }
+
     /// A run found on disk.
     pub fn on_disk(key: RunKey) -> Self {
         Self { key, recent: RwLock::default(), times: Mutex::default(), cleaned: 0 }
@@ -215,6 +245,12 @@ impl RecentChunks {
             decode(self.bucket, chunk, times, start_ms..=end_ms, timestamps, values)?;
         }
         Ok(())
+    }
+
+    /// How many chunks there are, and of how many series.
+    fn count(&self) -> (u64, u64) {
+        let series = self.starts.iter().filter(|start| **start != NO_CHUNK).count();
+        (self.chunks.len() as u64, series as u64)
     }
 
     /// The chunks of one series.

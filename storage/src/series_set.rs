@@ -146,6 +146,24 @@ impl Posting {
         }
     }
 
+    /// How many series there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Few(few) => few.len(),
+            Self::Many(many) => many.len(),
+        }
+    }
+
+    /// How many of the posting's series are in `set`.
+    pub fn count_in(&self, set: &SeriesSet) -> usize {
+        match self {
+            Self::One(series) => usize::from(set.contains(*series)),
+            Self::Few(few) => few.iter().filter(|series| set.contains(**series)).count(),
+            Self::Many(many) => many.bitmap.and_cardinality(&set.bitmap) as usize,
+        }
+    }
+
     /// Bytes of memory outside the enum itself, roughly.
     pub fn memory_bytes(&self) -> usize {
         match self {

@@ -13,10 +13,12 @@ use crate::apply::{Applied, ApplyScratch};
 use crate::core::Core;
 use crate::exemplar::{Exemplar, Metadata};
 use crate::fault::Result;
+use crate::head::HeadExtent;
 use crate::index::{Matcher, SeriesLabels};
 use crate::keys::{Bucket, Owner};
 use crate::labels::{SeriesHash, SeriesId, ShardId};
 use crate::reader::Reader;
+use crate::run::RunInfo;
 use crate::seal::Frozen;
 use crate::series_set::SeriesSet;
 use crate::snapshot::SnapshotReader;
@@ -118,9 +120,31 @@ impl Shard {
         self.state().index.read().label_names(matchers, start_ms, end_ms)
     }
 
-    /// Values of a label of the series that pass all matchers (of all series without any), sorted.
-    pub fn label_values(&self, name: &str, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Vec<Arc<str>> {
-        self.state().index.read().label_values(name, matchers, start_ms, end_ms)
+    /// The first `limit` values of a label of the series that pass all matchers (of all series without any), sorted.
+    pub fn label_values(&self, name: &str, matchers: &[Matcher], start_ms: i64, end_ms: i64, limit: usize) -> Vec<Arc<str>> {
+        self.state().index.read().label_values(name, matchers, start_ms, end_ms, limit)
+    }
+
+    /// Values of a label as `label_values`, each with how many of the series have it.
+    pub fn label_value_counts(&self, name: &str, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Vec<(Arc<str>, u64)> {
+        self.state().index.read().label_value_counts(name, matchers, start_ms, end_ms)
+    }
+
+    /// How many series pass all matchers and received samples on a day of `start_ms..=end_ms`.
+    pub fn count(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> u64 {
+        self.state().index.read().count(matchers, start_ms, end_ms)
+    }
+
+    /// What is in memory, not on disk yet. Looks at every series.
+    pub fn head_extent(&self) -> HeadExtent {
+        self.state().head.extent()
+    }
+
+    /// The sealed runs, oldest first.
+    pub fn runs(&self) -> Vec<RunInfo> {
+        let state = self.state();
+        let runs = state.run_list();
+        runs.all().map(|run| run.info()).collect()
     }
 
     /// A reader of samples.

@@ -81,6 +81,11 @@ impl Arena {
         self.time_of(self.block(chain.last).samples[place as usize])
     }
 
+    /// The time of the first sample. The chain is not empty.
+    pub fn first_time(&self, chain: &Chain) -> i64 {
+        self.time_of(self.block(chain.first).samples[0])
+    }
+
     /// Finds the sample at exactly this time.
     pub fn find(&self, chain: &Chain, timestamp_ms: i64) -> Option<Found> {
         let mut left = chain.count;

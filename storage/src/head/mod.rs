@@ -62,7 +62,30 @@ pub(crate) struct FrozenHead {
     samples: u64,
 }
 
+/// What a head holds, open and frozen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadExtent {
+    /// Pieces of series: one for each series in each generation that has samples of it.
+    pub pieces: u64,
+    /// The earliest and the latest sample; `None` when there is none.
+    pub range_ms: Option<(i64, i64)>,
+}
+
+impl HeadExtent {
+    fn add(&mut self, first_ms: i64, last_ms: i64) {
+        let (first, last) = self.range_ms.unwrap_or((first_ms, last_ms));
+        self.range_ms = Some((first.min(first_ms), last.max(last_ms)));
+    }
+}
+
 impl Head {
+    /// Looks at every series.
+    pub fn extent(&self) -> HeadExtent {
+        let mut extent = HeadExtent::default();
+        self.stripes.read().iter().for_each(|stripe| stripe.read().add_extent(&mut extent));
+        extent
+    }
+
     /// Makes room for series `0..count`. The one writer calls it before it appends to new series.
     pub fn reserve(&self, count: u32) {
         let mut stripes = self.stripes.write();

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::HeadExtent;
 use super::block::{Arena, Chain};
 use crate::batch::ConflictPolicy;
 use crate::fault::Result;
@@ -243,6 +244,12 @@ impl Stripe {
         self.open.memory_bytes()
     }
 
+    /// Widens `extent` by what is here.
+    pub fn add_extent(&self, extent: &mut HeadExtent) {
+        self.frozen.iter().for_each(|frozen| frozen.generation.add_extent(&frozen.entries, extent));
+        self.open.add_extent(&self.entries, extent);
+    }
+
     /// Bytes of memory, all in all.
     pub fn memory_bytes(&self) -> usize {
         let frozen = self.frozen.iter().map(|frozen| frozen.memory_bytes()).sum::<usize>();
@@ -299,6 +306,14 @@ impl Generation {
             timestamps.push(time);
             values.push(f64::from_bits(bits));
         }
+    }
+
+    fn add_extent(&self, entries: &[Entry], extent: &mut HeadExtent) {
+        for entry in entries.iter().filter(|entry| entry.chain.count > 0) {
+            extent.pieces += 1;
+            extent.add(self.arena.first_time(&entry.chain), self.arena.last_time(&entry.chain));
+        }
+        self.side.keys().for_each(|&(_, time)| extent.add(time, time));
     }
 
     fn memory_bytes(&self) -> usize {

@@ -131,3 +131,20 @@ fn a_series_becomes_active_once_a_day() {
     assert_eq!(marks, [(0, 0), (0, 1)]);
     assert_eq!(head.open_samples(), 4);
 }
+
+#[test]
+fn the_extent_is_that_of_everything_not_released() {
+    let head = Head::default();
+    assert_eq!(head.extent(), HeadExtent::default());
+    head.reserve(3);
+    let append = |samples: &[(u32, i64, f64)]| {
+        head.append(&columns(samples), 3, ConflictPolicy::LastWriteWins, &|_, _| Ok(None), &mut Vec::new()).unwrap();
+    };
+    append(&[(0, 50, 1.0), (0, 60, 1.0), (1, 55, 1.0), (0, 40, 1.0)]);
+    assert_eq!(head.extent(), HeadExtent { pieces: 2, range_ms: Some((40, 60)) });
+    head.freeze(1);
+    append(&[(0, 70, 1.0)]);
+    assert_eq!(head.extent(), HeadExtent { pieces: 3, range_ms: Some((40, 70)) });
+    head.release(1);
+    assert_eq!(head.extent(), HeadExtent { pieces: 1, range_ms: Some((70, 70)) });
+}

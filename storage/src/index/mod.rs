@@ -13,6 +13,7 @@ mod matcher;
 mod pairs;
 mod regex_cache;
 mod select;
+mod listing;
 
 #[cfg(test)]
 mod tests;

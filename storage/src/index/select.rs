@@ -1,4 +1,4 @@
-//! Selecting series and listing label names and values.
+//! Selecting series.
 //!
 //! Each matcher either *requires* (it refuses the empty value, so only series with an accepted pair pass)
 //! or *forbids* (it accepts the empty value, so all series pass but those with a pair it refuses).
@@ -62,39 +62,8 @@ impl Index {
         series
     }
 
-    /// Names of the labels that the selected series have, sorted.
-    pub fn label_names(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Vec<Arc<str>> {
-        let scope = self.scope(matchers, start_ms, end_ms);
-        let names = self.pairs.names().iter();
-        let mut found: Vec<Arc<str>> =
-            names.filter(|name| scope.as_ref().is_none_or(|scope| name.series.intersects(scope))).map(|name| name.text.clone()).collect();
-        found.sort_unstable();
-        found
-    }
-
-    /// Values of one label that the selected series have, sorted.
-    pub fn label_values(&self, name: &str, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Vec<Arc<str>> {
-        let Some(name) = self.pairs.name_id(name) else {
-            return Vec::new();
-        };
-        let scope = self.scope(matchers, start_ms, end_ms);
-        let values = self.pairs.name(name).values.iter();
-        values
-            .filter(|(_, pair)| scope.as_ref().is_none_or(|scope| self.pairs.pair(**pair).posting.intersects(scope)))
-            .map(|(value, _)| value.clone())
-            .collect()
-    }
-
-    /// The series a listing is limited to; `None` when it is all of them.
-    fn scope(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Option<SeriesSet> {
-        if matchers.is_empty() {
-            return self.active_between(start_ms, end_ms);
-        }
-        Some(self.select_set(matchers, start_ms, end_ms))
-    }
-
-    /// The series active in any day of the range; `None` when the range covers all days there are.
-    fn active_between(&self, start_ms: i64, end_ms: i64) -> Option<SeriesSet> {
+    /// The series active in any day of the range; `None` when these are all there are.
+    pub(super) fn active_between(&self, start_ms: i64, end_ms: i64) -> Option<SeriesSet> {
         let days: RangeInclusive<i64> = day_of(start_ms)..=day_of(end_ms);
         if days.is_empty() {
             return Some(SeriesSet::default());

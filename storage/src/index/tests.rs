@@ -81,7 +81,14 @@ proptest! {
         let mut values: Vec<String> = expected.iter().filter_map(|labels| labels.get("a").cloned()).collect();
         values.sort_unstable();
         values.dedup();
-        prop_assert_eq!(texts(&index.label_values("a", &matchers, start, end)), values);
+        prop_assert_eq!(texts(&index.label_values("a", &matchers, start, end, usize::MAX)), values.clone());
+        let one = index.label_values("a", &matchers, start, end, 1);
+        prop_assert_eq!(texts(&one), values.iter().take(1).cloned().collect::<Vec<_>>());
+        let counts = index.label_value_counts("a", &matchers, start, end);
+        let with = |value: &str| expected.iter().filter(|labels| labels.get("a").is_some_and(|found| found == value)).count() as u64;
+        let naive: Vec<(Arc<str>, u64)> = values.iter().map(|value| (value.as_str().into(), with(value))).collect();
+        prop_assert_eq!(counts, naive);
+        prop_assert_eq!(index.count(&matchers, start, end), expected.len() as u64);
     }
 
     #[test]
@@ -115,4 +122,76 @@ fn values_that_come_later_are_found_by_a_remembered_pattern() {
     index.add(&canonical(&one("2x")));
     index.add(&canonical(&one("2y")));
     assert_eq!(index.select(&matcher, i64::MIN, i64::MAX), [0, 1]);
+}
+
+#[test]
+fn expired_series_are_not_listed() {
+    let mut index = Index::default();
+    let one = |value: &str| LabelSet::from([("__name__".to_string(), "m".to_string()), (value.to_string(), value.to_string())]);
+    for (series, (value, day)) in [("old", 1), ("young", 2), ("both", 1)].into_iter().enumerate() {
+        index.add(&canonical(&one(value)));
+        index.mark_active(day, series as u32);
+    }
+    index.mark_active(2, 2);
+    assert!(index.forget_days_before(2) && !index.forget_days_before(2));
+    let ever = (0, 100 * DAY_MS);
+    assert_eq!(texts(&index.label_names(&[], ever.0, ever.1)), ["__name__", "both", "young"]);
+    assert_eq!(index.select(&[Matcher::equal("__name__", "m")], ever.0, ever.1), [1, 2]);
+    assert!(index.label_values("old", &[], ever.0, ever.1, usize::MAX).is_empty());
+    assert_eq!((index.count(&[], ever.0, ever.1), index.count(&[], i64::MIN, i64::MAX)), (2, 2));
+}
+
+#[test]
+fn values_are_the_same_by_way_of_few_series_and_of_all_values() {
+    let mut index = Index::default();
+    for series in 0..400u32 {
+        let labels = [("__name__", format!("m{}", series % 4)), ("pod", format!("p{}", series % 200))];
+        index.add(&canonical(&labels.into_iter().map(|(name, value)| (name.to_string(), value)).collect()));
+        index.mark_active(0, series);
+    }
+    // 100 series for 200 values: by way of the series. 400 series: by way of the values.
+    let few = index.label_values("pod", &[Matcher::equal("__name__", "m1")], 0, 0, usize::MAX);
+    let naive: std::collections::BTreeSet<String> =
+        (0..400).filter(|series| series % 4 == 1).map(|series| format!("p{}", series % 200)).collect();
+    assert_eq!(texts(&few), naive.into_iter().collect::<Vec<_>>());
+    assert_eq!(index.label_values("pod", &[Matcher::new("__name__", MatchOp::Re, "m.*").unwrap()], 0, 0, usize::MAX).len(), 200);
+    assert_eq!(index.label_values("pod", &[Matcher::equal("__name__", "m1")], 0, 0, 3), few[..3]);
+}
+
+/// Prints how long listings take over a million series: 1000 metrics, 100 000 pods, 50 jobs.
+/// `cargo test --release -p tern-storage a_million_series -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn a_million_series_are_listed_in_no_time() {
+    let mut index = Index::default();
+    for series in 0..1_000_000u32 {
+        let labels =
+            [("__name__", format!("m{}", series % 1000)), ("job", format!("j{}", series % 50)), ("pod", format!("p{}", series / 10))];
+        index.add(&canonical(&labels.into_iter().map(|(name, value)| (name.to_string(), value)).collect()));
+        index.mark_active(i64::from(series % 3), series);
+    }
+    let everything = (0, 3 * DAY_MS);
+    let one_day = (0, DAY_MS - 1);
+    let metric = [Matcher::equal("__name__", "m7")];
+    let job = [Matcher::equal("job", "j7")];
+    let pattern = [Matcher::new("__name__", MatchOp::Re, "m1.*").unwrap()];
+    let no_matcher: [Matcher; 0] = [];
+    let questions: [(&str, &[Matcher], (i64, i64)); 5] = [
+        ("all", &no_matcher, everything),
+        ("one day", &no_matcher, one_day),
+        ("1000 series", &metric, everything),
+        ("20 000 series", &job, everything),
+        ("m1.*", &pattern, one_day),
+    ];
+    for (what, matchers, (start, end)) in questions {
+        let begin = std::time::Instant::now();
+        let names = index.label_names(matchers, start, end).len();
+        let took_names = begin.elapsed();
+        let begin = std::time::Instant::now();
+        let pods = index.label_values("pod", matchers, start, end, usize::MAX).len();
+        let took_pods = begin.elapsed();
+        let begin = std::time::Instant::now();
+        let first = index.label_values("__name__", matchers, start, end, 10).len();
+        println!("{what}: {names} names {took_names:?}, {pods} pods {took_pods:?}, {first} first metrics {:?}", begin.elapsed());
+    }
 }
