@@ -139,19 +139,35 @@ impl Query for PeerService {
     async fn series(&self, request: Request<wire::SeriesRequest>) -> Result<Response<Self::SeriesStream>, Status> {
         let request = request.into_inner();
         let selected = self.open(request.selection).await?;
-        let limit = if request.limit == 0 { usize::MAX } else { usize::try_from(request.limit).unwrap_or(usize::MAX) };
+        let limit = limit_of(request.limit);
         Ok(stream_blocking(move |sender| send_series(&selected, limit, sender)))
     }
 
     async fn labels(&self, request: Request<wire::LabelsRequest>) -> Result<Response<wire::LabelsAnswer>, Status> {
         let request = request.into_inner();
         let selected = self.open(request.selection).await?;
-        let question = if request.name.is_empty() { LabelQuestion::Names } else { LabelQuestion::Values(request.name) };
+        let limit = limit_of(request.limit);
         let job = tokio::task::spawn_blocking(move || {
-            labels_of_replica(&selected.replica, &selected.matchers, selected.start_ms, selected.end_ms, &question)
+            let Selected { replica, matchers, start_ms, end_ms, .. } = selected;
+            if request.with_counts {
+                let (texts, counts) = replica.label_value_counts(&request.name, &matchers, start_ms, end_ms).into_iter().unzip();
+                return (texts, counts);
+            }
+            let question = if request.name.is_empty() { LabelQuestion::Names } else { LabelQuestion::Values(request.name) };
+            (labels_of_replica(&replica, &matchers, start_ms, end_ms, &question, limit), Vec::new())
         });
-        let texts = job.await.map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Response::new(wire::LabelsAnswer { texts: texts.iter().map(|text| text.to_string()).collect() }))
+        let (texts, counts): (Vec<Arc<str>>, Vec<u64>) = job.await.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(wire::LabelsAnswer { texts: texts.iter().map(|text| text.to_string()).collect(), counts }))
+    }
+
+    async fn count(&self, request: Request<wire::CountRequest>) -> Result<Response<wire::CountAnswer>, Status> {
+        let selected = self.open(request.into_inner().selection).await?;
+        let job = tokio::task::spawn_blocking(move || {
+            let Selected { replica, matchers, start_ms, end_ms, .. } = selected;
+            replica.count(&matchers, start_ms, end_ms)
+        });
+        let series = job.await.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(wire::CountAnswer { series }))
     }
 
     async fn exemplars(&self, request: Request<wire::ExemplarsRequest>) -> Result<Response<wire::ExemplarsAnswer>, Status> {
@@ -187,6 +203,11 @@ impl Query for PeerService {
         let ids: Bytes = ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>().into();
         Ok(Response::new(wire::LookupAnswer { ids }))
     }
+}
+
+/// 0 is no limit.
+fn limit_of(limit: u64) -> usize {
+    usize::try_from(limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX)
 }
 
 /// Runs `send` on a blocking thread and streams what it sends.
