@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 use super::manual::{Manual, flatten};
@@ -32,22 +32,39 @@ impl fmt::Display for Origin {
 pub struct Layers {
     manual: Manual,
     values: BTreeMap<String, (String, Origin)>,
+    /// The file that was laid over the defaults.
+    file: Option<PathBuf>,
 }
 
 impl Layers {
     pub fn defaults(manual: Manual) -> Layers {
         let values = manual.entries.iter().map(|entry| (entry.name.clone(), (entry.default.clone(), Origin::Default))).collect();
-        Layers { manual, values }
+        Layers { manual, values, file: None }
     }
 
     pub fn lay_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let shown = path.display().to_string();
-        let fault = |cause: String| ConfigError::File { path: shown.clone(), cause };
-        let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-        for (name, value) in flatten(&text).map_err(fault)? {
-            self.set(&name, value, Origin::File(shown.clone()))?;
+        for (name, value) in read_file(path)? {
+            self.set(&name, value, Origin::File(path.display().to_string()))?;
         }
+        self.file = Some(path.to_path_buf());
         Ok(())
+    }
+
+    /// These layers with the configuration file as it is now; what the environment and flags say stays.
+    pub fn reread(&self) -> Result<Layers, ConfigError> {
+        let mut now = Layers::defaults(Manual::read());
+        if let Some(path) = &self.file {
+            now.lay_file(path)?;
+        }
+        let overriding = self.values.iter().filter(|(_, (_, origin))| matches!(origin, Origin::Environment(_) | Origin::Flag(_)));
+        now.values.extend(overriding.map(|(name, value)| (name.clone(), value.clone())));
+        Ok(now)
+    }
+
+    /// Names of the settings whose text differs.
+    pub fn differences(&self, other: &Layers) -> Vec<String> {
+        let differs = |(name, (value, _)): &(&String, &(String, Origin))| other.values.get(*name).is_none_or(|(text, _)| text != value);
+        self.values.iter().filter(differs).map(|(name, _)| name.clone()).collect()
     }
 
     /// Takes the `TERN_…` variables it knows; others are left alone, they may belong to a supervisor.
@@ -123,6 +140,12 @@ impl Layers {
     }
 }
 
+fn read_file(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
+    let fault = |cause: String| ConfigError::File { path: path.display().to_string(), cause };
+    let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
+    flatten(&text).map_err(fault)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +167,23 @@ mod tests {
         assert_eq!(layers.text("query.lookback"), "2m");
         assert_eq!(layers.text("query.samples_max"), "9");
         assert_eq!(layers.text("query.points_max"), "11000");
+    }
+
+    #[test]
+    fn a_file_that_changed_since_the_start_is_noticed() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("tern.yaml");
+        std::fs::write(&path, "query:\n  timeout: 10s\n  samples_max: 7\n").expect("write");
+        let mut layers = Layers::defaults(Manual::read());
+        layers.lay_file(&path).expect("known settings");
+        layers.lay_flag("query.samples_max", "9".into()).expect("known");
+        let changed = |layers: &Layers| layers.differences(&layers.reread().expect("readable"));
+        assert_eq!(changed(&layers), [""; 0]);
+        std::fs::write(&path, "query:\n  timeout: 20s\n  samples_max: 8\nfeatures: search-api\n").expect("write");
+        assert_eq!(changed(&layers), ["features", "query.timeout"], "the flag counts, not the file");
+        std::fs::remove_file(&path).expect("remove");
+        assert!(layers.reread().expect_err("gone").to_string().contains("tern.yaml"));
+        assert_eq!(changed(&Layers::defaults(Manual::read())), [""; 0], "without a file");
     }
 
     #[test]

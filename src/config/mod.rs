@@ -3,6 +3,7 @@
 //!
 //! Every error names the setting, where its value came from, and what to write instead.
 
+mod features;
 mod layers;
 mod manual;
 mod value;
@@ -11,6 +12,7 @@ mod otlp;
 mod settings;
 
 pub use bulk_read::BulkReadSettings;
+pub use features::Features;
 pub use layers::{Layers, Origin};
 pub use manual::{DEFAULT_FILE, Manual};
 #[cfg(test)]

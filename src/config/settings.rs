@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use promql::regex::AnchoredRegex;
+
 use super::bulk_read::BulkReadSettings;
+use super::features::Features;
 use super::layers::Layers;
 use super::otlp::OtlpSettings;
 use super::{ConfigError, value};
@@ -109,6 +112,8 @@ pub struct QuerySettings {
     pub text_bytes: usize,
     pub series_max: usize,
     pub slow_log: Duration,
+    /// Finished queries remembered for the list of the heaviest ones.
+    pub history: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +122,13 @@ pub struct WebSettings {
     pub read_timeout: Duration,
     pub admin: AdminAccess,
     pub enable_admin_api: bool,
+    /// Whether `/-/quit` and `/-/reload` work.
+    pub lifecycle: bool,
+    /// Must match a page's whole origin for its scripts to read answers.
+    pub cors_origin: AnchoredRegex,
+    /// Results of one search; 0: no bound.
+    pub search_limit: usize,
+    pub notification_subscribers: usize,
     /// Resolved: never zero.
     pub threads: usize,
     pub shutdown_timeout: Duration,
@@ -138,6 +150,7 @@ pub struct Settings {
     pub node_id: u64,
     pub peers: Vec<Peer>,
     pub join: Option<String>,
+    pub features: Features,
     pub cluster: ClusterSettings,
     pub raft: RaftSettings,
     pub storage: StorageSettings,
@@ -169,6 +182,7 @@ impl Settings {
             node_id,
             peers,
             join,
+            features: layers.read("features", Features::parse)?,
             cluster: read_cluster(layers)?,
             raft: read_raft(layers)?,
             storage: read_storage(layers)?,
@@ -262,6 +276,7 @@ fn read_query(layers: &Layers) -> Result<QuerySettings, ConfigError> {
         text_bytes: layers.read("query.text_bytes", value::size_above_zero)?,
         series_max: layers.read("query.series_max", value::count)?,
         slow_log: layers.read("query.slow_log", value::duration)?,
+        history: layers.read("query.history", value::count)?,
     })
 }
 
@@ -277,6 +292,10 @@ fn read_web(layers: &Layers) -> Result<WebSettings, ConfigError> {
             _ => Err("write loopback, any or none".to_string()),
         })?,
         enable_admin_api: layers.read("web.enable_admin_api", value::flag)?,
+        lifecycle: layers.read("web.lifecycle", value::flag)?,
+        cors_origin: layers.read("web.cors_origin", |text| AnchoredRegex::new(text).map_err(|error| error.to_string()))?,
+        search_limit: layers.read("web.search_limit", value::count)?,
+        notification_subscribers: layers.read("web.notification_subscribers", value::count)?,
         threads: if threads == 0 { cores() } else { threads },
         shutdown_timeout: layers.read("web.shutdown_timeout", value::duration)?,
     })
