@@ -16,6 +16,7 @@ mod config;
 mod logging;
 mod process_stats;
 mod self_metrics;
+mod notifications;
 mod peers;
 mod ingest;
 mod query;

@@ -137,57 +137,121 @@ pub struct QueryMetrics {
     pub evaluate: DurationHistogram,
 }
 
-/// A page of metrics in the text exposition format.
+/// A page of metrics, as text of the exposition format or as a list of families.
 #[derive(Default)]
 pub struct Page {
-    text: String,
+    families: Vec<Family>,
+}
+
+/// Samples of one name (of a histogram: the names that belong to it).
+pub struct Family {
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    pub help: &'static str,
+    pub series: Vec<Figures>,
+}
+
+/// What one set of labels has: a number, or a histogram's.
+pub struct Figures {
+    /// What stands between the braces, without them; values are escaped.
+    pub labels: String,
+    pub value: Figure,
+}
+
+pub enum Figure {
+    Number(f64),
+    Histogram {
+        /// Upper bound (the last is infinite) and cumulative count.
+        buckets: Vec<(f64, u64)>,
+        sum: f64,
+    },
 }
 
 impl Page {
-    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    pub fn family(&mut self, name: &str, kind: &'static str, help: &'static str) {
+        self.families.push(Family { name: name.to_string(), kind, help, series: Vec::new() });
     }
 
-    /// `labels` is what stands between the braces, without them; values must already be escaped.
+    /// A sample of the family begun last, whose name it has. `labels` is what stands between the braces, without them;
+    /// values must already be escaped.
     pub fn sample(&mut self, name: &str, labels: &str, value: f64) {
-        self.text.push_str(name);
-        if !labels.is_empty() {
-            let _ = write!(self.text, "{{{labels}}}");
-        }
-        let _ = writeln!(self.text, " {}", crate::number::value_text(value));
+        self.push(name, labels, Figure::Number(value));
     }
 
-    pub fn counter(&mut self, name: &str, help: &str, value: u64) {
+    pub fn counter(&mut self, name: &str, help: &'static str, value: u64) {
         self.family(name, "counter", help);
         self.sample(name, "", value as f64);
     }
 
-    pub fn gauge(&mut self, name: &str, help: &str, value: f64) {
+    pub fn gauge(&mut self, name: &str, help: &'static str, value: f64) {
         self.family(name, "gauge", help);
         self.sample(name, "", value);
     }
 
-    pub fn histogram(&mut self, name: &str, help: &str, histogram: &DurationHistogram) {
+    pub fn histogram(&mut self, name: &str, help: &'static str, histogram: &DurationHistogram) {
         self.family(name, "histogram", help);
         self.histogram_series(name, "", histogram);
     }
 
     fn histogram_series(&mut self, name: &str, labels: &str, histogram: &DurationHistogram) {
-        let comma = if labels.is_empty() { "" } else { "," };
         let mut cumulative = 0;
-        for (at, bucket) in histogram.buckets.iter().enumerate() {
+        let bounds = DURATION_BOUNDS.into_iter().chain([f64::INFINITY]);
+        let buckets = bounds.zip(&histogram.buckets).map(|(bound, bucket)| {
             cumulative += bucket.load(Ordering::Relaxed);
-            let bound = DURATION_BOUNDS.get(at).map_or("+Inf".to_string(), |&bound| crate::number::value_text(bound));
-            self.sample(&format!("{name}_bucket"), &format!("{labels}{comma}le=\"{bound}\""), cumulative as f64);
-        }
+            (bound, cumulative)
+        });
+        let buckets = buckets.collect();
         let sum = histogram.sum_microseconds.load(Ordering::Relaxed) as f64 / 1e6;
-        self.sample(&format!("{name}_sum"), labels, sum);
-        self.sample(&format!("{name}_count"), labels, cumulative as f64);
+        self.push(name, labels, Figure::Histogram { buckets, sum });
+    }
+
+    fn push(&mut self, name: &str, labels: &str, value: Figure) {
+        debug_assert_eq!(self.families.last().map(|family| family.name.as_str()), Some(name));
+        if let Some(family) = self.families.last_mut() {
+            family.series.push(Figures { labels: labels.to_string(), value });
+        }
+    }
+
+    pub fn into_families(self) -> Vec<Family> {
+        self.families
     }
 
     pub fn into_text(self) -> String {
-        self.text
+        let mut text = String::new();
+        for Family { name, kind, help, series } in &self.families {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            series.iter().for_each(|figures| figures.write_text(name, &mut text));
+        }
+        text
     }
+}
+
+impl Figures {
+    fn write_text(&self, name: &str, text: &mut String) {
+        let labels = &self.labels;
+        match &self.value {
+            Figure::Number(value) => write_line(text, name, labels, *value),
+            Figure::Histogram { buckets, sum } => {
+                let comma = if labels.is_empty() { "" } else { "," };
+                for (bound, cumulative) in buckets {
+                    let bound = crate::number::value_text(*bound);
+                    write_line(text, &format!("{name}_bucket"), &format!("{labels}{comma}le=\"{bound}\""), *cumulative as f64);
+                }
+                write_line(text, &format!("{name}_sum"), labels, *sum);
+                let count = buckets.last().map_or(0, |(_, cumulative)| *cumulative);
+                write_line(text, &format!("{name}_count"), labels, count as f64);
+            }
+        }
+    }
+}
+
+fn write_line(text: &mut String, name: &str, labels: &str, value: f64) {
+    text.push_str(name);
+    if !labels.is_empty() {
+        let _ = write!(text, "{{{labels}}}");
+    }
+    let _ = writeln!(text, " {}", crate::number::value_text(value));
 }
 
 impl SelfMetrics {

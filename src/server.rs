@@ -27,6 +27,7 @@ use crate::http::{self, App};
 use crate::ingest::writer::Writer;
 use crate::logging;
 use crate::maintenance;
+use crate::notifications::Notifications;
 use crate::peers::Peers;
 use crate::query::peer_service::PeerService;
 use crate::query::runner::Runner;
@@ -77,9 +78,14 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     let maintenance = tokio::spawn(maintenance::run(Arc::clone(&app.engine), stop.clone()));
     tracing::info!(node = app.node.id(), "tern serves");
 
-    signals.wait().await;
+    tokio::select! {
+        () = signals.wait() => {}
+        () = app.quit.cancelled() => {}
+    }
     tracing::info!("tern stops");
+    app.notifications.add("Tern is shutting down and finishes what it has begun.");
     app.stopping.store(true, Ordering::Relaxed);
+    app.quit.cancel();
     stop.cancel();
     let _ = tokio::join!(serving, maintenance);
     let node = Arc::clone(&app.node);
@@ -115,8 +121,9 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     let peers = Peers::new(Arc::clone(&node));
     let retention = settings.storage.retention;
     let writer = Writer::new(Arc::clone(&node), peers.clone(), settings.ingest.clone(), retention, Arc::clone(&metrics));
-    let queries = Runner::new(Arc::clone(&node), peers, settings.query.clone(), retention, Arc::clone(&metrics));
+    let queries = Runner::new(Arc::clone(&node), peers, settings.query.clone(), settings.features, retention, Arc::clone(&metrics));
     let bulk_reads = Gate::new(settings.bulk_read.concurrency, Arc::clone(&metrics));
+    let notifications = Notifications::new(settings.web.notification_subscribers);
     Ok(Arc::new(App {
         settings,
         layers,
@@ -127,8 +134,10 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
         queries: Arc::new(queries),
         bulk_reads,
         metrics,
+        notifications: Arc::new(notifications),
         started_ms: clock::now_ms(),
         stopping: AtomicBool::new(false),
+        quit: CancellationToken::new(),
     }))
 }
 

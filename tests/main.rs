@@ -4,9 +4,12 @@
 //! they started by its id. Everything a cluster can be made to do from outside is in the `tern-jepsen` library; here are only the promises.
 
 mod support;
+mod schema;
 mod tidy;
 mod one_node;
 mod contract;
+mod openapi;
+mod http_rules;
 mod bad_input;
 mod native_api;
 mod other_writers;

@@ -92,6 +92,12 @@ impl Client {
         receive(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
+    /// Parameters as a form's fields.
+    pub async fn send_form(&self, method: &str, path: &str, parameters: &[(&str, &str)]) -> Result<Answer, reqwest::Error> {
+        let method = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap_or(reqwest::Method::POST);
+        receive(self.http.request(method, format!("{}{path}", self.base)).form(parameters)).await
+    }
+
     /// `POST /ingest/metrics` with a JSON body.
     pub async fn ingest(&self, metrics: &Value) -> Result<Answer, reqwest::Error> {
         self.post("/ingest/metrics", &[("content-type", "application/json")], metrics.to_string()).await

@@ -136,7 +136,7 @@ pub fn allow(app: &App, peer: PeerAddress) -> Result<(), Failure> {
         AdminAccess::Loopback => peer.0.ip().to_canonical().is_loopback(),
         AdminAccess::Nobody => false,
     };
-    if allowed { Ok(()) } else { Err(Failure::new(Kind::Internal, "admin APIs disabled for this address (web.admin)")) }
+    if allowed { Ok(()) } else { Err(Failure::new(Kind::Disabled, "admin APIs disabled for this address (web.admin)")) }
 }
 
 fn number(params: &Params, name: &str) -> Result<u64, Failure> {

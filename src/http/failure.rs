@@ -107,6 +107,23 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_has_its_code() {
+        let codes = [
+            (Kind::BadData, "bad_data", 400),
+            (Kind::Execution, "execution", 422),
+            (Kind::Canceled, "canceled", 499),
+            (Kind::Timeout, "timeout", 503),
+            (Kind::Internal, "internal", 500),
+            (Kind::Unavailable, "unavailable", 503),
+            (Kind::Disabled, "unavailable", 500),
+            (Kind::NotFound, "not_found", 404),
+        ];
+        for (kind, name, code) in codes {
+            assert_eq!((kind.name(), kind.status().as_u16()), (name, code));
+        }
+    }
+
+    #[test]
     fn only_unavailable_invites_a_retry() {
         assert!(Failure::new(Kind::Unavailable, "no quorum").into_response().headers().contains_key(header::RETRY_AFTER));
         let canceled = Failure::new(Kind::Canceled, "gone").into_response();

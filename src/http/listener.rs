@@ -17,16 +17,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+pub use super::request::PeerAddress;
 use crate::config::WebSettings;
 
 /// A request's head must arrive within this time, so that idle connections in the middle of one do not pile up.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// After a failed accept (too many open files), the pause before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The other end of a connection, put into every request's extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct PeerAddress(pub SocketAddr);
 
 /// Serves until `stop` is cancelled and the running requests have ended or used up their time.
 /// `router` may be replaced at any time; a request is answered by the one that is there when it arrives.

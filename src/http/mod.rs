@@ -8,11 +8,14 @@
 mod failure;
 mod params;
 mod stream;
+mod pack;
+mod cors;
 mod budget;
 mod live_stream;
 mod body;
 mod envelope;
 mod query_json;
+mod query_stats;
 mod native_failure;
 mod plain_failure;
 mod native_labels;
@@ -30,10 +33,16 @@ mod export;
 mod prometheus_query;
 mod prometheus_labels;
 mod prometheus_status;
+mod status_tsdb;
+mod status_queries;
+mod features;
+mod search;
+mod notifications;
 mod prometheus_empty;
 mod prometheus_beside;
 mod native_query;
 mod native_json;
+mod metric_families;
 mod self_page;
 mod admin;
 mod admin_tsdb;
@@ -45,9 +54,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use raft::Node;
 use storage::{Engine, LogDb};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Layers, Settings};
 use crate::ingest::writer::Writer;
+use crate::notifications::Notifications;
 use crate::query::runner::Runner;
 use crate::query::session::Gate;
 use crate::self_metrics::SelfMetrics;
@@ -68,8 +79,11 @@ pub struct App {
     /// Bounds remote reads and exports that run at once.
     pub bulk_reads: Gate,
     pub metrics: Arc<SelfMetrics>,
+    pub notifications: Arc<Notifications>,
     pub started_ms: i64,
     pub stopping: AtomicBool,
+    /// Cancelled when the process shall end, by a signal or by a request; answers without an end of their own end then.
+    pub quit: CancellationToken,
 }
 
 impl App {

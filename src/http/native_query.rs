@@ -83,6 +83,7 @@ async fn run(app: &App, headers: &HeaderMap, params: &Params, text: String, time
         timeout: params.duration_ms("timeout")?.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),
         lookback_ms: None,
         stats: StatsDetail::Totals,
+        asker: None,
     };
     let answer = app.queries.run(query).await.map_err(Failure::from)?;
     let remarks = prometheus_query::remarks(&answer.warnings, &answer.output.annotations, &text, false);

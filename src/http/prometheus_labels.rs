@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -26,10 +27,12 @@ pub async fn names(State(app): State<Arc<App>>, headers: HeaderMap, params: Para
 /// `GET /api/v1/label/<name>/values`
 pub async fn values(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, Failure> {
+    // Refused when it is not UTF-8.
+    let Path(name) = path.map_err(|rejection| Failure::bad_data(format!("invalid label name: {rejection}")))?;
     let name = unescape_name(&name).unwrap_or(name);
     if name.is_empty() {
         return Err(Failure::bad_data(format!("invalid label name: {name:?}")));
@@ -38,13 +41,16 @@ pub async fn values(
 }
 
 async fn texts(app: &App, headers: &HeaderMap, params: &Params, question: LabelQuestion) -> Result<Response, Failure> {
-    let scope = scope(app, headers, params)?;
     let limit = params.limit("limit")?;
-    let found = app.queries.labels(scope, question).await?;
+    let (start_ms, end_ms) = range(params)?;
+    let selectors = request::plain_selectors(app, params).map_err(Failure::bad_data)?;
+    let consistency = request::consistency(app, params, headers)?;
+    let scope = Scope { selectors, start_ms, end_ms, consistency };
+    let found = app.queries.labels(scope, question, one_more(limit)).await?;
     let (items, remarks) = cut(found, limit);
     let write = move |out: &mut dyn Write| {
         let mut buffer = Vec::new();
-        write_list(out, &mut buffer, &items, |buffer, text: &String| push_text(buffer, text))?;
+        write_list(out, &mut buffer, &items, |buffer, text: &Arc<str>| push_text(buffer, text))?;
         out.write_all(&buffer)
     };
     Ok(envelope::success(Encoding::negotiate(headers), remarks, write).await)
@@ -52,18 +58,20 @@ async fn texts(app: &App, headers: &HeaderMap, params: &Params, question: LabelQ
 
 /// `GET`, `POST /api/v1/series`
 pub async fn series(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, Failure> {
+    params.all_readable()?;
     if params.all("match[]").next().is_none() {
         return Err(Failure::bad_data("no match[] parameter provided"));
     }
-    let scope = scope(&app, &headers, &params)?;
     let limit = params.limit("limit")?;
+    let (start_ms, end_ms) = range(&params)?;
+    let selectors = request::selectors(&app, &params)?;
+    let consistency = request::consistency(&app, &params, &headers)?;
+    let scope = Scope { selectors, start_ms, end_ms, consistency };
     let most = match app.settings.query.series_max {
         0 => limit,
         most => Some(limit.unwrap_or(most).min(most)),
     };
-    // One more than wanted tells whether any are left out.
-    let collect = most.map_or(usize::MAX, |most| most.saturating_add(1));
-    let found = app.queries.series(scope, collect).await?;
+    let found = app.queries.series(scope, one_more(most)).await?;
     let (items, remarks) = cut(found, most);
     let write = move |out: &mut dyn Write| {
         let mut buffer = Vec::new();
@@ -73,14 +81,28 @@ pub async fn series(State(app): State<Arc<App>>, headers: HeaderMap, params: Par
     Ok(envelope::success(Encoding::negotiate(&headers), remarks, write).await)
 }
 
-fn scope(app: &App, headers: &HeaderMap, params: &Params) -> Result<Scope, Failure> {
-    let start_ms = params.time("start")?.unwrap_or(EARLIEST_MS);
-    let end_ms = params.time("end")?.unwrap_or(LATEST_MS);
-    if end_ms < start_ms {
-        return Err(Failure::parameter("end", "end timestamp must not be before start time"));
+/// `GET /api/v1/series/count`: of all series, or those of one selector.
+pub async fn series_count(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, Failure> {
+    let (start_ms, end_ms) = range(&params)?;
+    let selectors = request::selectors(&app, &params)?;
+    if selectors.len() > 1 {
+        return Err(Failure::parameter("match[]", "one selector can be counted at a time"));
     }
-    let consistency = request::consistency(app, params, headers)?;
-    Ok(Scope { selectors: request::selectors(app, params)?, start_ms, end_ms, consistency })
+    let consistency = request::consistency(&app, &params, &headers)?;
+    let found = app.queries.series_count(Scope { selectors, start_ms, end_ms, consistency }).await?;
+    let remarks = Remarks { warnings: found.warnings, infos: Vec::new() };
+    let count = found.items.first().copied().unwrap_or(0);
+    Ok(envelope::success(Encoding::Identity, remarks, move |out| write!(out, "[{count}]")).await)
+}
+
+/// Without bounds everything. A range that ends before it begins holds nothing, as upstream.
+fn range(params: &Params) -> Result<(i64, i64), Failure> {
+    Ok((params.time("start")?.unwrap_or(EARLIEST_MS), params.time("end")?.unwrap_or(LATEST_MS)))
+}
+
+/// One more than wanted tells whether any are left out.
+fn one_more(limit: Option<usize>) -> usize {
+    limit.map_or(usize::MAX, |limit| limit.saturating_add(1))
 }
 
 fn cut<T>(mut found: Found<T>, limit: Option<usize>) -> (Vec<T>, Remarks) {
@@ -91,6 +113,9 @@ fn cut<T>(mut found: Found<T>, limit: Option<usize>) -> (Vec<T>, Remarks) {
     }
     (found.items, remarks)
 }
+
+/// Of the largest character's code, 10FFFF.
+const CODE_DIGITS_MAX: usize = 6;
 
 /// `U__http_2e_status` → `http.status`: how clients put names beyond the classic alphabet into a path. `None` when the
 /// name is not escaped, or not correctly, and stands for itself.
@@ -106,8 +131,11 @@ fn unescape_name(escaped: &str) -> Option<String> {
             continue;
         }
         let end = rest.find('_')?;
-        let code = u32::from_str_radix(&rest[..end], 16).ok()?;
-        name.push(char::from_u32(code)?);
+        let digits = &rest[..end];
+        if digits.len() > CODE_DIGITS_MAX || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        name.push(char::from_u32(u32::from_str_radix(digits, 16).ok()?)?);
         rest = &rest[end + 1..];
     }
     name.push_str(rest);
@@ -123,7 +151,7 @@ mod tests {
         assert_eq!(unescape_name("U__http_2e_status__code").as_deref(), Some("http.status_code"));
         assert_eq!(unescape_name("U___65e5_x").as_deref(), Some("日x"));
         assert_eq!(unescape_name("U__plain").as_deref(), Some("plain"));
-        for not_escaped in ["job", "U_x", "U__a_zz_b", "U__a_2e"] {
+        for not_escaped in ["job", "U_x", "U__a_zz_b", "U__a_2e", "U__a_+2e_b", "U__a_0000002e_b", "U__a_d800_b", "U__a_"] {
             assert_eq!(unescape_name(not_escaped), None, "{not_escaped}");
         }
     }

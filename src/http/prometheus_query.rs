@@ -1,6 +1,6 @@
 //! `/api/v1/query`, `/api/v1/query_range`, `/api/v1/format_query`, `/api/v1/parse_query`.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,40 +16,24 @@ use super::envelope::{self, Remarks};
 use super::failure::Failure;
 use super::params::Params;
 use super::query_json::write_result;
-use super::request;
+use super::query_stats::{Stats, write_stats};
+use super::request::{self, Asker};
 use super::stream::Encoding;
 use crate::clock;
-use crate::number::push_timestamp;
-use crate::query::runner::{Answer, Query, Times};
-
-/// What `stats=` asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stats {
-    No,
-    Totals,
-    PerStep,
-}
-
-impl Stats {
-    fn read(params: &Params) -> Stats {
-        match params.get("stats") {
-            None => Stats::No,
-            Some("all") => Stats::PerStep,
-            Some(_) => Stats::Totals,
-        }
-    }
-}
+use crate::query::runner::{Query, Times};
 
 /// `GET`, `POST /api/v1/query`
-pub async fn instant(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, Failure> {
+pub async fn instant(State(app): State<Arc<App>>, asker: Asker, headers: HeaderMap, params: Params) -> Result<Response, Failure> {
+    let limit = params.limit("limit")?;
     let time_ms = params.time("time")?.unwrap_or_else(clock::now_ms);
-    run(&app, &headers, &params, Times::At(time_ms)).await
+    run(&app, asker, &headers, &params, Times::At(time_ms), limit).await
 }
 
 /// `GET`, `POST /api/v1/query_range`
-pub async fn range(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, Failure> {
+pub async fn range(State(app): State<Arc<App>>, asker: Asker, headers: HeaderMap, params: Params) -> Result<Response, Failure> {
+    let limit = params.limit("limit")?;
     let times = range_times(&params, app.settings.query.points_max)?;
-    run(&app, &headers, &params, times).await
+    run(&app, asker, &headers, &params, times, limit).await
 }
 
 /// `GET`, `POST /api/v1/format_query`
@@ -70,7 +54,7 @@ fn range_times(params: &Params, points_max: usize) -> Result<Times, Failure> {
     if end_ms < start_ms {
         return Err(Failure::parameter("end", "end timestamp must not be before start time"));
     }
-    let step_ms = params.duration_ms("step")?.ok_or_else(|| Failure::parameter("step", "cannot parse \"\" to a valid duration"))?;
+    let step_ms = params.required_duration_ms("step")?;
     if step_ms <= 0 {
         let text = "zero or negative query resolution step widths are not accepted. Try a positive integer";
         return Err(Failure::parameter("step", text));
@@ -91,29 +75,42 @@ fn thousands(number: usize) -> String {
     groups.join(",")
 }
 
-async fn run(app: &App, headers: &HeaderMap, params: &Params, times: Times) -> Result<Response, Failure> {
+/// Parameters are looked at in upstream's order, so that of several mistakes the same one is named.
+async fn run(
+    app: &App,
+    asker: Asker,
+    headers: &HeaderMap,
+    params: &Params,
+    times: Times,
+    limit: Option<usize>,
+) -> Result<Response, Failure> {
+    let timeout = params.duration_ms("timeout")?.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs()));
+    let lookback_ms = params.plain_duration_ms("lookback_delta");
+    let lookback_ms = lookback_ms.map_err(|cause| Failure::bad_data(format!("error parsing lookback delta duration: {cause}")))?;
+    let consistency = request::consistency(app, params, headers)?;
     let text = params.get("query").unwrap_or("").to_string();
     let expression = app.queries.parse(&text)?;
-    let stats = Stats::read(params);
-    let limit = params.limit("limit")?;
+    let (stats, stats_warning) = Stats::read(params);
     let query = Query {
         text: text.clone(),
         expression,
         times,
-        consistency: request::consistency(app, params, headers)?,
-        timeout: params.duration_ms("timeout")?.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),
-        lookback_ms: params.duration_ms("lookback_delta")?.filter(|&ms| ms > 0),
+        consistency,
+        timeout,
+        lookback_ms: lookback_ms.filter(|&ms| ms > 0),
         stats: if stats == Stats::PerStep { StatsDetail::PerStep } else { StatsDetail::Totals },
+        asker: asker.0,
     };
     let mut answer = app.queries.run(query).await?;
     let truncated = limit.is_some_and(|limit| truncate(&mut answer.output.value, limit));
-    let remarks = remarks(&answer.warnings, &answer.output.annotations, &text, truncated);
+    let mut remarks = remarks(&answer.warnings, &answer.output.annotations, &text, truncated);
+    remarks.warnings.extend(stats_warning);
     let write = move |out: &mut dyn Write| {
         out.write_all(b"{")?;
         write_result(out, &answer.output.value)?;
         if stats != Stats::No {
             out.write_all(b",\"stats\":")?;
-            write_stats(out, &answer, stats)?;
+            write_stats(out, &answer)?;
         }
         out.write_all(b"}")
     };
@@ -146,34 +143,6 @@ pub fn remarks(warnings: &[String], annotations: &Annotations, query: &str, trun
         remarks.warnings.push("results truncated due to limit".to_string());
     }
     remarks
-}
-
-fn write_stats(out: &mut dyn Write, answer: &Answer, stats: Stats) -> io::Result<()> {
-    let seconds = |duration: Duration| duration.as_secs_f64();
-    let totals = &answer.output.stats;
-    write!(
-        out,
-        "{{\"timings\":{{\"evalTotalTime\":{},\"resultSortTime\":0,\"queryPreparationTime\":{},\"innerEvalTime\":{},\
-         \"execQueueTime\":{},\"execTotalTime\":{}}},\"samples\":{{\"totalQueryableSamples\":{},\"peakSamples\":{}",
-        seconds(answer.evaluated),
-        seconds(answer.freshened),
-        seconds(answer.evaluated),
-        seconds(answer.waited),
-        seconds(answer.waited + answer.freshened + answer.evaluated),
-        totals.total_samples,
-        totals.peak_samples,
-    )?;
-    if let (Stats::PerStep, Some(steps)) = (stats, &totals.samples_per_step) {
-        let mut buffer = b",\"totalQueryableSamplesPerStep\":[".to_vec();
-        for (at, (time_ms, samples)) in steps.iter().enumerate() {
-            buffer.extend_from_slice(if at > 0 { b",[" } else { b"[" });
-            push_timestamp(&mut buffer, *time_ms);
-            buffer.extend_from_slice(format!(",{samples}]").as_bytes());
-        }
-        buffer.push(b']');
-        out.write_all(&buffer)?;
-    }
-    out.write_all(b"}}")
 }
 
 #[cfg(test)]

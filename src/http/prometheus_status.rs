@@ -1,4 +1,4 @@
-//! `/api/v1/status/*` and `/version`.
+//! `/api/v1/status/*` about the process, and `/version`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,16 +10,9 @@ use serde_json::json;
 
 use super::App;
 use super::envelope::small;
-use super::failure::Failure;
-use super::params::Params;
 use crate::clock;
-use crate::query::top_series::TopSeries;
 use crate::time_text::rfc3339;
 use crate::version;
-
-/// Entries of each list of `/status/tsdb`.
-const TOP_DEFAULT: usize = 10;
-const TOP_MAX: usize = 10_000;
 
 /// Clients switch features on by this version, so it is the level of the Prometheus API that Tern speaks. There is no
 /// `features` field: Grafana would take Tern for Mimir and ask for its rule configuration.
@@ -62,42 +55,67 @@ pub async fn runtime_info(State(app): State<Arc<App>>) -> Response {
     }))
 }
 
+/// Settings that Prometheus has too, by the names of its flags.
+const UPSTREAM_FLAGS: [(&str, &str); 15] = [
+    ("data_dir", "storage.tsdb.path"),
+    ("features", "enable-feature"),
+    ("http", "web.listen-address"),
+    ("query.concurrency", "query.max-concurrency"),
+    ("query.lookback", "query.lookback-delta"),
+    ("query.samples_max", "query.max-samples"),
+    ("query.timeout", "query.timeout"),
+    ("storage.retention", "storage.tsdb.retention.time"),
+    ("web.connections", "web.max-connections"),
+    ("web.cors_origin", "web.cors.origin"),
+    ("web.lifecycle", "web.enable-lifecycle"),
+    ("web.notification_subscribers", "web.max-notifications-subscribers"),
+    ("web.read_timeout", "web.read-timeout"),
+    ("web.search_limit", "web.search.max-limit"),
+    ("log.level", "log.level"),
+];
+
+/// `GET /api/v1/status/flags`: every setting under its own name, and those that Prometheus knows under its name as well.
 pub async fn flags(State(app): State<Arc<App>>) -> Response {
-    let flags: BTreeMap<String, &str> = app.layers.iter().map(|(name, value, _)| (name.replace('_', "-"), value)).collect();
-    small(&json!(flags))
+    let settings: Vec<(&str, &str)> = app.layers.iter().map(|(name, value, _)| (name, value)).collect();
+    small(&json!(flags_of(&settings)))
+}
+
+fn flags_of<'a>(settings: &[(&str, &'a str)]) -> BTreeMap<String, &'a str> {
+    let own = settings.iter().map(|(name, value)| (name.replace('_', "-"), *value));
+    let mut flags: BTreeMap<String, &str> = own.collect();
+    for (name, value) in settings {
+        let upstream = UPSTREAM_FLAGS.iter().find(|(own, _)| own == name);
+        flags.extend(upstream.map(|(_, flag)| ((*flag).to_string(), *value)));
+    }
+    flags
 }
 
 pub async fn config(State(app): State<Arc<App>>) -> Response {
     small(&json!({"yaml": app.layers.yaml()}))
 }
 
-/// Nothing is answered before the log is replayed, so it always is.
+/// `GET /api/v1/status/walreplay`: a Raft log is replayed group by group, without a count that could be shown; this node's
+/// other pages answer when it is done.
 pub async fn wal_replay() -> Response {
     small(&json!({"min": 0, "max": 0, "current": 0}))
 }
 
-pub async fn tsdb(State(app): State<Arc<App>>, params: Params) -> Result<Response, Failure> {
-    let limit = params.limit("limit")?.unwrap_or(TOP_DEFAULT);
-    if limit > TOP_MAX {
-        return Err(Failure::parameter("limit", format!("must not be above {TOP_MAX}")));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Layers, Manual};
+
+    #[test]
+    fn settings_have_their_own_names_and_upstreams() {
+        let layers = Layers::defaults(Manual::read());
+        let settings: Vec<(&str, &str)> = layers.iter().map(|(name, value, _)| (name, value)).collect();
+        for (own, _) in UPSTREAM_FLAGS {
+            assert!(settings.iter().any(|(name, _)| *name == own), "{own} is no setting");
+        }
+        let flags = flags_of(&settings);
+        assert_eq!(flags["query.samples-max"], "50000000");
+        assert_eq!(flags["query.max-samples"], "50000000");
+        assert_eq!(flags["storage.tsdb.retention.time"], "15d");
+        assert!(flags.len() > settings.len());
     }
-    let node = Arc::clone(&app.node);
-    let top = tokio::task::spawn_blocking(move || TopSeries::collect(&node, limit));
-    let top = top.await.map_err(|error| Failure::new(super::failure::Kind::Internal, error.to_string()))??;
-    let list = |entries: &[(String, u64)]| -> serde_json::Value {
-        entries.iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
-    };
-    Ok(small(&json!({
-        "headStats": {
-            "numSeries": top.series,
-            "numLabelPairs": top.label_pairs,
-            "chunkCount": 0,
-            "minTime": top.oldest_ms,
-            "maxTime": top.newest_ms,
-        },
-        "seriesCountByMetricName": list(&top.series_by_metric),
-        "labelValueCountByLabelName": list(&top.values_by_label),
-        "memoryInBytesByLabelName": list(&top.bytes_by_label),
-        "seriesCountByLabelValuePair": [],
-    })))
 }

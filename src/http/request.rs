@@ -1,6 +1,11 @@
 //! What query handlers read from a request beside their own parameters.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use promql::matcher::Matcher;
 
 use super::App;
@@ -8,6 +13,21 @@ use super::failure::{Failure, Kind};
 use super::params::Params;
 use crate::config::Consistency;
 use crate::query::failure::QueryFailure;
+
+/// The other end of a connection, put into every request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// The same for handlers, where there is one.
+pub struct Asker(pub Option<SocketAddr>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asker {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Asker, Infallible> {
+        Ok(Asker(parts.extensions.get::<PeerAddress>().map(|peer| peer.0)))
+    }
+}
 
 const CONSISTENCY_HEADER: &str = "x-tern-consistency";
 
@@ -22,15 +42,17 @@ pub fn consistency(app: &App, params: &Params, headers: &HeaderMap) -> Result<Co
 
 /// `match[]=`, each a vector selector with at least one condition that an absent label does not meet.
 pub fn selectors(app: &App, params: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
-    params.all("match[]").map(|text| selector(app, text)).collect()
+    plain_selectors(app, params).map_err(|cause| Failure::parameter("match[]", cause))
 }
 
-fn selector(app: &App, text: &str) -> Result<Vec<Matcher>, Failure> {
-    let matchers = app.queries.parse_selector(text).map_err(|failure| Failure::parameter("match[]", failure))?;
-    if matchers.iter().all(|matcher| matcher.matches("")) {
-        return Err(Failure::bad_data("match[] must contain at least one non-empty matcher"));
+/// The same with the bare cause as its error, for calls that do not name the parameter in front of it.
+pub fn plain_selectors(app: &App, params: &Params) -> Result<Vec<Vec<Matcher>>, String> {
+    let matchers = params.all("match[]").map(|text| app.queries.parse_selector(text).map_err(|failure| failure.to_string()));
+    let sets = matchers.collect::<Result<Vec<_>, _>>()?;
+    if sets.iter().any(|set| set.iter().all(|matcher| matcher.matches(""))) {
+        return Err("match[] must contain at least one non-empty matcher".to_string());
     }
-    Ok(matchers)
+    Ok(sets)
 }
 
 impl From<QueryFailure> for Failure {

@@ -5,25 +5,34 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::budget::within_budget;
+use super::cors::{self, allow_origins};
 use super::failure::{Failure, Kind};
 use super::observe::observe;
+use super::pack::pack;
 use super::{
-    App, admin, admin_tsdb, export, federate, health, import, influx, ingest, native_query, otlp, prometheus_beside, prometheus_empty,
-    prometheus_labels, prometheus_query, prometheus_status, remote_read, remote_write, self_page,
+    App, admin, admin_tsdb, export, features, federate, health, import, influx, ingest, native_query, notifications, otlp, prometheus_beside,
+    prometheus_empty, prometheus_labels, prometheus_query, prometheus_status, remote_read, remote_write, search, self_page, status_queries,
+    status_tsdb,
 };
 
 /// Everything this node answers over HTTP.
 pub fn router(app: Arc<App>) -> Router {
     let writes = writes().layer(from_fn_with_state(Arc::clone(&app), within_budget));
-    let data =
-        writes.merge(streamed_writes()).merge(reads()).merge(bulk_reads()).layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
-    data.merge(status())
+    let writes = writes.merge(streamed_writes()).layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
+    let bulk_reads = bulk_reads().layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
+    let reads = reads().layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
+    let open_to_pages = reads.merge(status()).layer(from_fn(pack)).layer(from_fn_with_state(Arc::clone(&app), allow_origins));
+    open_to_pages
+        .merge(live())
+        .merge(writes)
+        .merge(bulk_reads)
         .merge(influx_status())
+        .merge(probes())
         .merge(admin_routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -34,7 +43,11 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// What is answered before the node has its place in the cluster.
 pub fn starting_router() -> Router {
-    Router::new().route("/-/healthy", get(health::healthy)).fallback(health::starting)
+    Router::new()
+        .route("/-/healthy", get(health::healthy))
+        .route("/api/v1/status/walreplay", get(prometheus_status::wal_replay))
+        .route("/api/v1/notifications", get(notifications::list_while_starting))
+        .fallback(health::starting)
 }
 
 fn writes() -> Router<Arc<App>> {
@@ -89,31 +102,53 @@ fn reads() -> Router<Arc<App>> {
         .route("/api/v1/labels", get(prometheus_labels::names).post(prometheus_labels::names))
         .route("/api/v1/label/{name}/values", get(prometheus_labels::values))
         .route("/api/v1/series", get(prometheus_labels::series).post(prometheus_labels::series))
+        .route("/api/v1/series/count", get(prometheus_labels::series_count))
+        .route("/api/v1/search/metric_names", get(search::metric_names).post(search::metric_names))
+        .route("/api/v1/search/label_names", get(search::label_names).post(search::label_names))
+        .route("/api/v1/search/label_values", get(search::label_values).post(search::label_values))
         .route("/api/v1/query_exemplars", get(prometheus_beside::exemplars).post(prometheus_beside::exemplars))
         .route("/api/v1/metadata", get(prometheus_beside::metadata))
         .route("/api/v1/rules", get(prometheus_empty::rules))
         .route("/api/v1/alerts", get(prometheus_empty::alerts))
         .route("/api/v1/targets", get(prometheus_empty::targets))
         .route("/api/v1/targets/metadata", get(prometheus_beside::targets_metadata))
+        .route("/api/v1/targets/relabel_steps", get(prometheus_empty::relabel_steps))
         .route("/api/v1/scrape_pools", get(prometheus_empty::scrape_pools))
+        .route("/api/v1/scrape_pools/config", get(prometheus_empty::scrape_pool_config))
         .route("/api/v1/alertmanagers", get(prometheus_empty::alertmanagers))
 }
 
 fn status() -> Router<Arc<App>> {
     Router::new()
+        .route("/version", get(prometheus_status::version))
+        .route("/api/v1/features", get(features::features))
+        .route("/api/v1/notifications", get(notifications::list))
+        .route("/api/v1/status/active_queries", get(status_queries::active))
+        .route("/api/v1/status/buildinfo", get(prometheus_status::build_info))
+        .route("/api/v1/status/cluster", get(admin::status))
+        .route("/api/v1/status/config", get(prometheus_status::config))
+        .route("/api/v1/status/flags", get(prometheus_status::flags))
+        .route("/api/v1/status/metric_names_stats", get(status_queries::metric_names))
+        .route("/api/v1/status/runtimeinfo", get(prometheus_status::runtime_info))
+        .route("/api/v1/status/self_metrics", get(self_page::families))
+        .route("/api/v1/status/top_queries", get(status_queries::top))
+        .route("/api/v1/status/tsdb", get(status_tsdb::tsdb))
+        .route("/api/v1/status/tsdb/blocks", get(status_tsdb::blocks))
+        .route("/api/v1/status/walreplay", get(prometheus_status::wal_replay))
+}
+
+/// Streams that are never packed: their events are small and must arrive at once.
+fn live() -> Router<Arc<App>> {
+    Router::new().route("/api/v1/notifications/live", get(notifications::live))
+}
+
+fn probes() -> Router<Arc<App>> {
+    Router::new()
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
-        .route("/-/reload", post(health::lifecycle).put(health::lifecycle))
-        .route("/-/quit", post(health::lifecycle).put(health::lifecycle))
+        .route("/-/reload", post(health::reload).put(health::reload).get(health::lifecycle_by_get))
+        .route("/-/quit", post(health::quit).put(health::quit).get(health::lifecycle_by_get))
         .route("/metrics", get(self_page::page))
-        .route("/version", get(prometheus_status::version))
-        .route("/api/v1/status/buildinfo", get(prometheus_status::build_info))
-        .route("/api/v1/status/runtimeinfo", get(prometheus_status::runtime_info))
-        .route("/api/v1/status/flags", get(prometheus_status::flags))
-        .route("/api/v1/status/config", get(prometheus_status::config))
-        .route("/api/v1/status/tsdb", get(prometheus_status::tsdb))
-        .route("/api/v1/status/walreplay", get(prometheus_status::wal_replay))
-        .route("/api/v1/status/cluster", get(admin::status))
 }
 
 fn admin_routes() -> Router<Arc<App>> {
@@ -132,14 +167,15 @@ fn admin_routes() -> Router<Arc<App>> {
 /// While stopping, data requests go elsewhere: a load balancer sees 503 and turns to another node.
 async fn only_while_serving(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if app.is_stopping() {
-        return Failure::new(Kind::Unavailable, "this node is shutting down").into_response();
+        return health::stopping();
     }
     next.run(request).await
 }
 
-async fn answer_options(request: Request, next: Next) -> Response {
+/// Browsers ask before they send; the answer is the same for every path.
+async fn answer_options(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS {
-        return StatusCode::NO_CONTENT.into_response();
+        return cors::preflight(&app, request.headers());
     }
     next.run(request).await
 }

@@ -5,16 +5,38 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use promql::regex::AnchoredRegex;
 use proto::raft as wire;
 use storage::{EngineStats, ShardStats};
 
 use super::App;
+use super::envelope::small;
+use super::failure::Failure;
+use super::metric_families::family_json;
+use super::params::Params;
 use super::stream::{self, Encoding};
 use crate::process_stats::ProcessStats;
 use crate::self_metrics::Page;
 use crate::version;
 
+/// `GET /metrics`
 pub async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let page = collect(&app).await;
+    let head = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")].into_response();
+    stream::respond_bytes(head, Encoding::negotiate(&headers), page.into_text().into_bytes().into()).await
+}
+
+/// `GET /api/v1/status/self_metrics`: the same as a list of metric families in protobuf's JSON form; those whose whole name
+/// matches `metric_name_pattern=`.
+pub async fn families(State(app): State<Arc<App>>, params: Params) -> Result<Response, Failure> {
+    let pattern = params.get("metric_name_pattern").map(AnchoredRegex::new).transpose();
+    let pattern = pattern.map_err(|error| Failure::bad_data(format!("invalid metric_name_pattern: {error}")))?;
+    let families = collect(&app).await.into_families();
+    let wanted = families.iter().filter(|family| pattern.as_ref().is_none_or(|pattern| pattern.is_match(&family.name)));
+    Ok(small(&wanted.map(family_json).collect()))
+}
+
+async fn collect(app: &App) -> Page {
     let mut page = Page::default();
     page.family("tern_build_info", "gauge", "Version of this build.");
     page.sample("tern_build_info", &format!("version=\"{}\"", version::TERN), 1.0);
@@ -28,9 +50,8 @@ pub async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
         Ok(Err(error)) => tracing::error!(%error, "read sizes of the engine"),
         Err(error) => tracing::error!(%error, "read sizes of the engine"),
     }
-    write_process(&mut page, &app);
-    let head = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")].into_response();
-    stream::respond_bytes(head, Encoding::negotiate(&headers), page.into_text().into_bytes()).await
+    write_process(&mut page, app);
+    page
 }
 
 /// A family with one sample a group.

@@ -1,7 +1,10 @@
 //! Answer bodies written by a blocking thread: small ones are sent whole, large ones flow in pieces while they are being
 //! written, so that no answer is held in memory twice. Compression happens on the same thread.
+//!
+//! A writer that flushes sends what it has written so far at once, compressed or not.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -17,8 +20,12 @@ use tokio_stream::wrappers::ReceiverStream;
 const PIECE_BYTES: usize = 128 * 1024;
 /// Pieces that wait for a slow client before the writer waits too.
 const PIECES_WAITING: usize = 8;
+/// How long an answer's head waits to see whether its first piece is all of it.
+const SECOND_PIECE_WAIT: Duration = Duration::from_millis(50);
 /// Below this, compressing costs more than it saves.
 const COMPRESS_FROM_BYTES: usize = 1024;
+/// Zstandard at this level is as fast as gzip at its fastest and packs metrics a third tighter.
+const ZSTD_LEVEL: i32 = 1;
 
 /// How an answer is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +33,7 @@ pub enum Encoding {
     Identity,
     Gzip,
     Deflate,
+    Zstd,
 }
 
 impl Encoding {
@@ -41,6 +49,7 @@ impl Encoding {
             match name {
                 "gzip" => return Encoding::Gzip,
                 "deflate" => return Encoding::Deflate,
+                "zstd" => return Encoding::Zstd,
                 _ => {}
             }
         }
@@ -52,6 +61,7 @@ impl Encoding {
             Encoding::Identity => None,
             Encoding::Gzip => Some(HeaderValue::from_static("gzip")),
             Encoding::Deflate => Some(HeaderValue::from_static("deflate")),
+            Encoding::Zstd => Some(HeaderValue::from_static("zstd")),
         }
     }
 }
@@ -63,18 +73,29 @@ where
 {
     let (pieces, mut receiver) = mpsc::channel::<io::Result<Bytes>>(PIECES_WAITING);
     tokio::task::spawn_blocking(move || {
-        let mut out = Packer::new(encoding, PieceWriter { buffer: Vec::new(), pieces });
         // A failure to write means that the client has gone.
-        let _ = write(&mut out).and_then(|()| out.finish());
+        let _ = Packer::new(encoding, PieceWriter { buffer: Vec::new(), pieces }).and_then(|mut out| {
+            write(&mut out)?;
+            out.finish()
+        });
     });
     let Some(Ok(first)) = receiver.recv().await else { return finish(head, encoding, Body::empty()) };
-    let Some(second) = receiver.recv().await else { return finish(head, encoding, Body::from(first)) };
-    let rest = futures::stream::iter([Ok(first), second]).chain(ReceiverStream::new(receiver));
-    finish(head, encoding, Body::from_stream(rest))
+    // Whether the answer ends here is known soon when it is small; a writer that flushes may let the second piece wait.
+    match tokio::time::timeout(SECOND_PIECE_WAIT, receiver.recv()).await {
+        Ok(None) => finish(head, encoding, Body::from(first)),
+        Ok(Some(second)) => {
+            let rest = futures::stream::iter([Ok(first), second]).chain(ReceiverStream::new(receiver));
+            finish(head, encoding, Body::from_stream(rest))
+        }
+        Err(_) => {
+            let rest = futures::stream::iter([Ok(first)]).chain(ReceiverStream::new(receiver));
+            finish(head, encoding, Body::from_stream(rest))
+        }
+    }
 }
 
 /// The same for an answer that is already there.
-pub async fn respond_bytes(head: Response, encoding: Encoding, body: Vec<u8>) -> Response {
+pub async fn respond_bytes(head: Response, encoding: Encoding, body: Bytes) -> Response {
     if encoding == Encoding::Identity || body.len() < COMPRESS_FROM_BYTES {
         return finish(head, Encoding::Identity, Body::from(body));
     }
@@ -83,26 +104,36 @@ pub async fn respond_bytes(head: Response, encoding: Encoding, body: Vec<u8>) ->
 
 fn finish(head: Response, encoding: Encoding, body: Body) -> Response {
     let (mut parts, _) = head.into_parts();
-    parts.headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    vary(&mut parts.headers, "Accept-Encoding");
     if let Some(value) = encoding.header() {
+        parts.headers.remove(header::CONTENT_LENGTH);
         parts.headers.insert(header::CONTENT_ENCODING, value);
     }
     Response::from_parts(parts, body)
+}
+
+/// Says, once, that the answer depends on a header of the request.
+pub fn vary(headers: &mut HeaderMap, on: &'static str) {
+    if !headers.get_all(header::VARY).iter().any(|value| value == on) {
+        headers.append(header::VARY, HeaderValue::from_static(on));
+    }
 }
 
 enum Packer {
     Identity(PieceWriter),
     Gzip(GzEncoder<PieceWriter>),
     Deflate(ZlibEncoder<PieceWriter>),
+    Zstd(zstd::stream::write::Encoder<'static, PieceWriter>),
 }
 
 impl Packer {
-    fn new(encoding: Encoding, inner: PieceWriter) -> Packer {
-        match encoding {
+    fn new(encoding: Encoding, inner: PieceWriter) -> io::Result<Packer> {
+        Ok(match encoding {
             Encoding::Identity => Packer::Identity(inner),
             Encoding::Gzip => Packer::Gzip(GzEncoder::new(inner, Compression::fast())),
             Encoding::Deflate => Packer::Deflate(ZlibEncoder::new(inner, Compression::fast())),
-        }
+            Encoding::Zstd => Packer::Zstd(zstd::stream::write::Encoder::new(inner, ZSTD_LEVEL)?),
+        })
     }
 
     fn finish(self) -> io::Result<()> {
@@ -110,6 +141,7 @@ impl Packer {
             Packer::Identity(inner) => inner,
             Packer::Gzip(encoder) => encoder.finish()?,
             Packer::Deflate(encoder) => encoder.finish()?,
+            Packer::Zstd(encoder) => encoder.finish()?,
         };
         inner.send()
     }
@@ -121,11 +153,17 @@ impl Write for Packer {
             Packer::Identity(inner) => inner.write(bytes),
             Packer::Gzip(encoder) => encoder.write(bytes),
             Packer::Deflate(encoder) => encoder.write(bytes),
+            Packer::Zstd(encoder) => encoder.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Packer::Identity(inner) => inner.flush(),
+            Packer::Gzip(encoder) => encoder.flush(),
+            Packer::Deflate(encoder) => encoder.flush(),
+            Packer::Zstd(encoder) => encoder.flush(),
+        }
     }
 }
 
@@ -155,7 +193,7 @@ impl Write for PieceWriter {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.send()
     }
 }
 
@@ -187,12 +225,44 @@ mod tests {
 
     #[tokio::test]
     async fn a_compressed_answer_unpacks_to_the_same() {
-        let (headers, body) = body_of(Encoding::Gzip, 500_000).await;
-        assert_eq!(headers[header::CONTENT_ENCODING], "gzip");
-        assert_eq!(headers[header::VARY], "Accept-Encoding");
+        let (_, plain) = body_of(Encoding::Identity, 500_000).await;
+        for (encoding, name) in [(Encoding::Gzip, "gzip"), (Encoding::Deflate, "deflate"), (Encoding::Zstd, "zstd")] {
+            let (headers, body) = body_of(encoding, 500_000).await;
+            assert_eq!(headers[header::CONTENT_ENCODING], name);
+            assert_eq!(headers[header::VARY], "Accept-Encoding");
+            assert!(body.len() < 100_000, "{name}: {} bytes", body.len());
+            assert!(unpacked(encoding, &body) == plain, "{name}");
+        }
+    }
+
+    fn unpacked(encoding: Encoding, body: &[u8]) -> Vec<u8> {
         let mut unpacked = Vec::new();
-        flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut unpacked).expect("gzip");
-        assert_eq!(unpacked.len(), 500_000);
+        match encoding {
+            Encoding::Identity => unpacked.extend_from_slice(body),
+            Encoding::Gzip => drop(flate2::read::GzDecoder::new(body).read_to_end(&mut unpacked).expect("gzip")),
+            Encoding::Deflate => drop(flate2::read::ZlibDecoder::new(body).read_to_end(&mut unpacked).expect("zlib")),
+            Encoding::Zstd => unpacked = zstd::decode_all(body).expect("zstd"),
+        }
+        unpacked
+    }
+
+    #[tokio::test]
+    async fn what_is_flushed_arrives_before_the_writer_ends() {
+        for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Deflate, Encoding::Zstd] {
+            let (go_on, wait) = std::sync::mpsc::channel::<()>();
+            let response = respond(().into_response(), encoding, move |out| {
+                out.write_all(b"first line\n")?;
+                out.flush()?;
+                wait.recv().map_err(io::Error::other)?;
+                out.write_all(b"second line\n")
+            })
+            .await;
+            let mut body = response.into_body();
+            let mut packed = body.frame().await.expect("a frame").expect("data").into_data().expect("data").to_vec();
+            go_on.send(()).expect("the writer waits");
+            packed.extend_from_slice(&body.collect().await.expect("whole").to_bytes());
+            assert_eq!(unpacked(encoding, &packed), b"first line\nsecond line\n", "{encoding:?}");
+        }
     }
 
     #[test]
@@ -204,6 +274,8 @@ mod tests {
         };
         assert_eq!(negotiated("br, deflate, gzip"), Encoding::Deflate);
         assert_eq!(negotiated("gzip;q=0, deflate"), Encoding::Deflate);
+        assert_eq!(negotiated("gzip, deflate, br, zstd"), Encoding::Gzip, "what browsers send");
+        assert_eq!(negotiated("zstd;q=1.0, gzip"), Encoding::Zstd);
         assert_eq!(negotiated("identity"), Encoding::Identity);
         assert_eq!(Encoding::negotiate(&HeaderMap::new()), Encoding::Identity);
     }

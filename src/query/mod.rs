@@ -7,6 +7,7 @@
 //! Modules stand bottom-up: each imports only those above it.
 
 pub mod failure;
+pub mod search;
 pub mod convert;
 pub mod local;
 pub mod ordered;
@@ -14,6 +15,10 @@ pub mod remote;
 pub mod replicas;
 pub mod source;
 pub mod session;
+pub mod times;
+pub mod history;
+pub mod name_use;
+pub mod active;
 pub mod runner;
 pub mod metadata;
 pub mod beside;

@@ -1,5 +1,6 @@
 //! One PromQL query from its text to its value: parse, wait for a place, freshen the replicas, evaluate on a blocking thread.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,21 +12,18 @@ use promql::subplan::QueryText;
 use raft::Node;
 use tokio::runtime::Handle;
 
+use super::active::{ActiveQueries, Entry};
 use super::failure::QueryFailure;
+use super::history::QueryHistory;
+use super::name_use::NameUse;
 use super::replicas::Replicas;
 use super::session::{self, Cancel, Gate};
 use super::source::ClusterSource;
+pub use super::times::Times;
 use crate::clock;
-use crate::config::{Consistency, QuerySettings};
+use crate::config::{Consistency, Features, QuerySettings};
 use crate::peers::Peers;
 use crate::self_metrics::SelfMetrics;
-
-/// At which times an expression is evaluated.
-#[derive(Clone, Copy, Debug)]
-pub enum Times {
-    At(i64),
-    Range { start_ms: i64, end_ms: i64, step_ms: i64 },
-}
 
 /// A query that has been parsed.
 pub struct Query {
@@ -36,6 +34,8 @@ pub struct Query {
     pub timeout: Option<Duration>,
     pub lookback_ms: Option<i64>,
     pub stats: StatsDetail,
+    /// Who asks, for the list of running queries.
+    pub asker: Option<SocketAddr>,
 }
 
 /// What a query answers, and how long each stage took.
@@ -55,23 +55,37 @@ pub struct Runner {
     node: Arc<Node>,
     peers: Peers,
     gate: Gate,
+    active: Arc<ActiveQueries>,
+    history: QueryHistory,
+    names: NameUse,
     settings: QuerySettings,
     retention: Duration,
     metrics: Arc<SelfMetrics>,
 }
 
 impl Runner {
-    pub fn new(node: Arc<Node>, peers: Peers, settings: QuerySettings, retention: Duration, metrics: Arc<SelfMetrics>) -> Runner {
+    pub fn new(
+        node: Arc<Node>,
+        peers: Peers,
+        settings: QuerySettings,
+        features: Features,
+        retention: Duration,
+        metrics: Arc<SelfMetrics>,
+    ) -> Runner {
         let options = EngineOptions {
             samples_max: settings.samples_max,
             timeout: settings.timeout,
             lookback_ms: settings.lookback.as_millis() as i64,
+            delayed_name_removal: features.delayed_name_removal,
             ..EngineOptions::default()
         };
         Runner {
             engine: Arc::new(Engine::new(options)),
-            parser: ParserOptions { text_bytes_max: settings.text_bytes, ..ParserOptions::default() },
+            parser: parser_options(&settings, features),
             gate: Gate::new(settings.concurrency, Arc::clone(&metrics)),
+            active: Arc::default(),
+            history: QueryHistory::new(settings.history),
+            names: NameUse::default(),
             node,
             peers,
             settings,
@@ -94,22 +108,26 @@ impl Runner {
     pub async fn run(&self, query: Query) -> Result<Answer, QueryFailure> {
         self.metrics.query.queries.add(1);
         let _in_flight = self.metrics.query.in_flight.enter();
-        let text = query.text.clone();
+        let text: Arc<str> = query.text.as_str().into();
+        let range_seconds = query.times.range_seconds();
+        self.names.record(&query.expression, clock::now_ms());
+        let entry = self.active.enter(Arc::clone(&text), query.times, query.asker);
         let start = Instant::now();
         let cancel = Cancel::new();
         let canceled = CountCanceled { metrics: &self.metrics, is_done: false };
-        let result = self.run_stages(query, &cancel).await;
+        let result = self.run_stages(query, &cancel, entry).await;
         cancel.done();
         canceled.done();
         if let Err(failure) = &result {
             self.metrics.query.failed.add(1);
             tracing::debug!(%text, %failure, "query failed");
         }
+        self.history.add(&text, range_seconds, start.elapsed());
         self.log_if_slow(&text, start.elapsed(), &result);
         result
     }
 
-    async fn run_stages(&self, query: Query, cancel: &Cancel) -> Result<Answer, QueryFailure> {
+    async fn run_stages(&self, query: Query, cancel: &Cancel, entry: Entry) -> Result<Answer, QueryFailure> {
         let deadline = session::deadline(query.timeout, self.settings.timeout);
         let start = Instant::now();
         let place = self.gate.enter(deadline).await?;
@@ -127,8 +145,8 @@ impl Runner {
         let source = self.source(replicas, query.consistency, deadline);
         let engine = Arc::clone(&self.engine);
         let job = tokio::task::spawn_blocking(move || {
-            // The place is given back when the work ends, not when the client stops waiting.
-            let _place = place;
+            // The places are given back when the work ends, not when the client stops waiting.
+            let _places = (place, entry);
             evaluate(&engine, &source, &query, &options)
         });
         let output = job.await.map_err(|error| QueryFailure::Internal(format!("evaluate a query: {error}")))??;
@@ -160,6 +178,23 @@ impl Runner {
         &self.gate
     }
 
+    pub fn active(&self) -> &ActiveQueries {
+        &self.active
+    }
+
+    pub fn history(&self) -> &QueryHistory {
+        &self.history
+    }
+
+    pub fn names(&self) -> &NameUse {
+        &self.names
+    }
+
+    /// The language as this node speaks it.
+    pub fn parser(&self) -> ParserOptions {
+        self.parser
+    }
+
     pub fn settings(&self) -> &QuerySettings {
         &self.settings
     }
@@ -176,6 +211,17 @@ impl Runner {
             ),
             Err(failure) => tracing::warn!(query = text, ?took, %failure, "slow query"),
         }
+    }
+}
+
+fn parser_options(settings: &QuerySettings, features: Features) -> ParserOptions {
+    ParserOptions {
+        experimental_functions: features.experimental_functions,
+        duration_expressions: features.duration_expressions,
+        extended_range_selectors: features.extended_range_selectors,
+        fill_modifiers: features.fill_modifiers,
+        text_bytes_max: settings.text_bytes,
+        ..ParserOptions::default()
     }
 }
 
