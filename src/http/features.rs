@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::App;
 use super::envelope::small;
-use crate::config::{AdminAccess, Features};
+use crate::config::Features;
 
 type Category = BTreeMap<String, bool>;
 
@@ -36,7 +36,7 @@ fn category(entries: &[(&str, bool)]) -> Category {
 
 fn api(app: &App) -> Category {
     category(&[
-        ("admin", app.settings.web.admin != AdminAccess::Nobody),
+        ("admin", app.settings.web.enable_admin_api),
         ("exclude_alerts", true),
         ("label_values_match", true),
         ("lifecycle", app.settings.web.lifecycle),

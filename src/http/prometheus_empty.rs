@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
 
+use super::App;
 use super::envelope::small;
 use super::failure::Failure;
 use super::params::Params;

@@ -2,6 +2,7 @@
 //! types, as lines of JSON: batches of results, then a line that says whether there are more.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use storage::Metadata;
 
 use super::App;
 use super::failure::{Failure, Kind};
@@ -41,12 +43,17 @@ struct Search {
     end_ms: i64,
     limit: usize,
     batch: usize,
+    /// By metric; empty unless asked for.
+    metadata: BTreeMap<String, Vec<Metadata>>,
 }
 
 /// `GET`, `POST /api/v1/search/metric_names`
 pub async fn metric_names(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, Failure> {
-    let search = Search::read(&app, &params, "metric_names")?;
-    flag(&params, "include_metadata", false)?;
+    let mut search = Search::read(&app, &params, "metric_names")?;
+    if plain_flag(&params, "include_metadata", false).map_err(Failure::bad_data)? {
+        let consistency = request::consistency(&app, &params, &headers)?;
+        search.metadata = app.queries.metadata(None, consistency).await?.0;
+    }
     search.answer(&app, &headers, &params, LabelQuestion::Values("__name__".to_string()), "name").await
 }
 
@@ -87,7 +94,7 @@ impl Search {
             return Err(format!("limit {limit} exceeds the configured maximum ({limit_max}, see --web.search.max-limit)"));
         }
         let batch = positive(params, "batch_size")?.unwrap_or(BATCH_DEFAULT);
-        Ok(Search { filter, order, shows_score, start_ms, end_ms, limit, batch })
+        Ok(Search { filter, order, shows_score, start_ms, end_ms, limit, batch, metadata: BTreeMap::new() })
     }
 
     async fn answer(
@@ -152,6 +159,10 @@ impl Search {
         if self.shows_score {
             record["score"] = json!(score);
         }
+        if let Some(metadata) = self.metadata.get(&**text).and_then(|entries| entries.first()) {
+            let fields = [("type", metadata.metric_type.as_str()), ("help", &metadata.help), ("unit", &metadata.unit)];
+            fields.into_iter().filter(|(_, text)| !text.is_empty()).for_each(|(name, text)| record[name] = json!(text));
+        }
         record
     }
 }
@@ -205,10 +216,6 @@ fn positive(params: &Params, name: &str) -> Result<Option<usize>, String> {
 fn plain_flag(params: &Params, name: &str, default: bool) -> Result<bool, String> {
     let flag = params.flag(name).map_err(|text| format!("invalid {name} {text:?}: must be boolean"))?;
     Ok(flag.unwrap_or(default))
-}
-
-fn flag(params: &Params, name: &str, default: bool) -> Result<bool, Failure> {
-    plain_flag(params, name, default).map_err(Failure::bad_data)
 }
 
 #[cfg(test)]
