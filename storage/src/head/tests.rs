@@ -138,7 +138,8 @@ fn the_extent_is_that_of_everything_not_released() {
     assert_eq!(head.extent(), HeadExtent::default());
     head.reserve(3);
     let append = |samples: &[(u32, i64, f64)]| {
-        head.append(&columns(samples), 3, ConflictPolicy::LastWriteWins, &|_, _| Ok(None), &mut Vec::new()).unwrap();
+        head.append(&columns(samples), 3, ConflictPolicy::LastWriteWins, &|_, _| Ok(None), &Tombstones::default(), &mut Vec::new())
+            .unwrap();
     };
     append(&[(0, 50, 1.0), (0, 60, 1.0), (1, 55, 1.0), (0, 40, 1.0)]);
     assert_eq!(head.extent(), HeadExtent { pieces: 2, range_ms: Some((40, 60)) });
