@@ -15,9 +15,9 @@ use super::failure::{Failure, Kind};
 use super::observe::observe;
 use super::pack::pack;
 use super::{
-    App, admin, admin_tsdb, export, features, federate, health, import, influx, ingest, native_query, notifications, otlp, prometheus_beside,
-    prometheus_empty, prometheus_labels, prometheus_query, prometheus_status, remote_read, remote_write, search, self_page, status_queries,
-    status_tsdb,
+    App, admin, admin_tsdb, export, features, federate, health, import, influx, ingest, native_query, notifications, otlp,
+    prometheus_beside, prometheus_empty, prometheus_labels, prometheus_query, prometheus_status, remote_read, remote_write, search,
+    self_page, status_queries, status_tsdb,
 };
 
 /// Everything this node answers over HTTP.
