@@ -24,3 +24,4 @@ mod transfer;
 mod differential;
 mod promtool;
 mod grafana;
+mod beside;
