@@ -81,13 +81,15 @@ fn write_raft(page: &mut Page, status: &wire::NodeStatus) {
 /// A family with one sample a replica.
 type ShardFigure = (&'static str, &'static str, fn(&ShardStats) -> u64);
 
-const SHARD_FIGURES: [ShardFigure; 6] = [
+const SHARD_FIGURES: [ShardFigure; 8] = [
     ("tern_storage_series", "Series of the replica.", |shard| shard.series),
     ("tern_storage_head_samples", "Samples in memory, not sealed yet.", |shard| shard.head_samples),
     ("tern_storage_head_bytes", "Memory of samples not sealed yet.", |shard| shard.head_bytes),
     ("tern_storage_index_bytes", "Memory of the index of series.", |shard| shard.memory_bytes),
     ("tern_storage_runs", "Sealed runs.", |shard| shard.runs),
     ("tern_storage_buckets", "Hours that have sealed runs.", |shard| shard.buckets),
+    ("tern_storage_exemplars", "Exemplars kept.", |shard| shard.exemplars),
+    ("tern_storage_tombstones", "Deletions whose samples are still in files.", |shard| shard.tombstones),
 ];
 
 fn write_storage(page: &mut Page, stats: &EngineStats) {

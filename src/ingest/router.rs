@@ -403,6 +403,38 @@ mod tests {
     }
 
     #[test]
+    fn exemplars_go_with_their_series_and_metadata_to_the_shard_of_its_metric() {
+        let exemplar = |timestamp_ms| Exemplar { timestamp_ms, value: 1.0, labels: vec![("trace_id".into(), "a".into())] };
+        let mut columns = Columns::new();
+        let body = Bytes::from_static(b"newfar");
+        columns.begin_series(KeyForm::Text, 0, 3);
+        columns.push_sample(1_500, 1.0);
+        columns.push_exemplar(&exemplar(1_500));
+        columns.push_exemplar(&exemplar(3_000));
+        columns.begin_series(KeyForm::Text, 3, 6);
+        columns.push_sample(9_000, 1.0);
+        columns.push_exemplar(&exemplar(1_600));
+        for metric in ["new", "told", "up"] {
+            columns.push_metadata(Metadata { metric: metric.into(), ..Metadata::default() });
+        }
+        let cache = SeriesCache::new(1024);
+        let (routed, _) = Routed::new(columns, body, BOUNDS, &cache, 1, TOPOLOGY, |_, _, _| false);
+        let batches = routed.encode(ConflictPolicy::Reject, TOPOLOGY, |metadata| metadata.metric != "told");
+        let mut exemplars = Vec::new();
+        let mut metadata = Vec::new();
+        for batch in &batches {
+            let reader = BatchReader::parse(&batch.payload).expect("a good batch");
+            exemplars.extend(reader.exemplars().iter().map(|(target, exemplar)| (*target, exemplar.timestamp_ms)));
+            metadata.extend(reader.metadata().iter().map(|entry| (entry.metric.clone(), Some(batch.shard))));
+        }
+        assert_eq!(exemplars.len(), 1, "one is out of bounds, and one series has no sample within them");
+        assert_eq!(exemplars[0].1, 1_500);
+        metadata.sort();
+        let place = |metric: &str| (metric.to_string(), TOPOLOGY.shard_of_metric(metric));
+        assert_eq!(metadata, [place("new"), place("up")]);
+    }
+
+    #[test]
     fn a_series_travels_with_labels_until_a_replica_knows_its_id() {
         let cache = SeriesCache::new(1024);
         let lines = [("up{job=\"a\"}", 1_500, 1.0), ("up{job=\"b\"}", 1_500, 0.0)];

@@ -49,7 +49,10 @@ impl ShardState {
         let Some(newest) = runs.last().filter(|_| runs.len() > 1 || list.is_unclean(bucket)) else {
             return Ok(0);
         };
-        let level = runs.iter().map(|run| run.key.level).max().unwrap_or(0).saturating_add(1);
+        // A run must never take the name of one that it replaces: after 255 times the bucket stays as it is.
+        let Some(level) = runs.iter().map(|run| run.key.level).max().unwrap_or(0).checked_add(1) else {
+            return Ok(0);
+        };
         let key = RunKey { level, ..newest.key };
         let mut encoder = Encoder::new();
         let writer = self.merge_runs(runs, &list.tombstones, key, &mut encoder)?;

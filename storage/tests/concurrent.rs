@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tern_storage::batch::{self, BatchBuilder, ConflictPolicy};
-use tern_storage::{Engine, EngineOptions, HashKey, Shard, UNKNOWN_SERIES, labels};
+use tern_storage::{Deletion, Engine, EngineOptions, HashKey, Matcher, Shard, UNKNOWN_SERIES, labels};
 
 const KEY: HashKey = HashKey([9; 16]);
 const SERIES: u32 = 300;
@@ -122,4 +122,66 @@ fn reads_are_whole_whatever_happens_beside_them() {
         });
         assert!(shard.stats().runs > 0);
     }
+}
+
+const REWRITES: i64 = 4000;
+
+/// Replaces one sample again and again, and deletes it in between.
+fn rewrite(shard: &Shard) {
+    let mut builder = BatchBuilder::new(ConflictPolicy::LastWriteWins);
+    let matchers = vec![Matcher::equal("__name__", "m0")];
+    let deletion = Deletion { matchers, start_ms: BASE_MS - 1, end_ms: BASE_MS + 1 };
+    for round in 1..=REWRITES {
+        builder.clear();
+        match round {
+            1 => drop(builder.push_new(&canonical(0), BASE_MS, 1.0)),
+            _ if round % 3 == 0 => builder.push_deletion(&deletion),
+            _ => builder.push(number(shard, 0), BASE_MS, round as f64),
+        }
+        shard.apply(round as u64, &batch::join(&[builder.encode().into()])).unwrap();
+    }
+}
+
+/// The greatest value seen; none may be older than one seen before.
+fn watch(shard: &Shard, is_done: &AtomicBool) -> f64 {
+    let (mut timestamps, mut values, mut newest) = (Vec::new(), Vec::new(), 0.0);
+    let mut kept = shard.reader();
+    loop {
+        let is_last = is_done.load(Ordering::Acquire);
+        for reader in [&mut kept, &mut shard.reader()] {
+            reader.read(0, i64::MIN, i64::MAX, &mut timestamps, &mut values).unwrap();
+            if let Some(&value) = values.first() {
+                assert!(value >= newest, "{value} after {newest}");
+                newest = value;
+            }
+        }
+        if is_last {
+            return newest;
+        }
+    }
+}
+
+#[test]
+fn what_was_deleted_or_replaced_is_never_seen_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::open(directory.path(), EngineOptions { recent_bytes_max: 0, ..EngineOptions::default() }).unwrap();
+    engine.set_hash_key(KEY).unwrap();
+    let shard: Arc<Shard> = engine.open_shard(0, 1).unwrap();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let done = Done(&is_done);
+        scope.spawn(|| seal(&shard, &is_done));
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Acquire) {
+                engine.clean_tombstones().unwrap();
+                std::thread::yield_now();
+            }
+        });
+        let watchers = [scope.spawn(|| watch(&shard, &is_done)), scope.spawn(|| watch(&shard, &is_done))];
+        rewrite(&shard);
+        drop(done);
+        for watcher in watchers {
+            assert_eq!(watcher.join().unwrap(), REWRITES as f64);
+        }
+    });
 }
