@@ -131,7 +131,8 @@ impl Frozen {
         times_max.resize(times_max.len().max(self.series_count as usize), i64::MIN);
         for (series, time_max) in self.head.times_max() {
             if let Some(known) = times_max.get_mut(series as usize) {
-                *known = time_max.max(*known);
+                // Not the greater of both: a deletion may have taken the newest.
+                *known = time_max;
             }
         }
         let mut writer = CatalogWriter::new(&state.core.rocks, state.owner);

@@ -14,7 +14,7 @@ use crate::catalog::{self, Record};
 use crate::core::Core;
 use crate::fault::{Result, StorageError};
 use crate::head::Head;
-use crate::index::Index;
+use crate::index::{DAY_MS, Index, day_of};
 use crate::keys::{FAMILY_RAW_PREFIX, Owner, RunKey, bucket_of, bucket_start, day_of_bucket};
 use crate::labels::{self, SeriesId};
 use crate::rocks::Caching;
@@ -73,7 +73,7 @@ impl ShardState {
         head.reserve(count);
         for (series, time_max) in catalog::read_times_max(&core.rocks, owner)?.into_iter().enumerate() {
             if (series as u32) < count {
-                head.restore_time_max(series as u32, time_max);
+                restore_time_max(&head, &index, series as u32, time_max);
             }
         }
         let mut runs = load_runs(&core, owner)?;
@@ -200,6 +200,22 @@ impl Drop for ShardState {
     fn drop(&mut self) {
         let runs = self.run_list();
         runs.all().for_each(|run| self.forget_chunks(run));
+    }
+}
+
+/// Sets the newest time of a series. A deletion may have taken its activity of that day; so that the next sample there brings it
+/// back, the head is told so, or (when the day is forgotten) believes the whole day to be past.
+fn restore_time_max(head: &Head, index: &Index, series: SeriesId, time_max: i64) {
+    if time_max == i64::MIN {
+        return;
+    }
+    match index.active(day_of(time_max)) {
+        Some(active) if active.contains(series) => head.restore_time_max(series, time_max),
+        Some(_) => {
+            head.restore_time_max(series, time_max);
+            head.mark_again(series);
+        }
+        None => head.restore_time_max(series, day_of(time_max).saturating_add(1).saturating_mul(DAY_MS).saturating_sub(1)),
     }
 }
 

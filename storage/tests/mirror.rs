@@ -649,3 +649,24 @@ fn a_deletion_of_what_is_in_memory_leaves_no_tombstone() {
     world.check_all();
     world.check_replica();
 }
+
+/// A deletion that begins in the middle of a day in which the series had nothing: its next sample there makes it active.
+#[test]
+fn a_series_written_after_its_newest_sample_was_deleted_is_active_again() {
+    let old = BASE_MS - 40 * DAY_MS;
+    for restart in [false, true] {
+        let mut world = World::new();
+        world.apply(&[(4, BASE_MS, 4)], ConflictPolicy::LastWriteWins);
+        seal(&mut world);
+        world.delete(None, (old, i64::MAX));
+        if restart {
+            seal(&mut world);
+            world.reopen();
+        }
+        world.apply(&[(4, old, 4)], ConflictPolicy::LastWriteWins);
+        world.check_all();
+        world.apply(&[(4, BASE_MS + 1, 4)], ConflictPolicy::Reject);
+        world.check_all();
+        world.check_replica();
+    }
+}

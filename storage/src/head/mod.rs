@@ -108,6 +108,11 @@ impl Head {
         self.stripes.read()[(series / STRIPE_SERIES) as usize].write().restore_time_max(series % STRIPE_SERIES, time_max);
     }
 
+    /// Has the next sample of a series reported as activity, whatever its day.
+    pub fn mark_again(&self, series: SeriesId) {
+        self.stripes.read()[(series / STRIPE_SERIES) as usize].write().mark_again(series % STRIPE_SERIES);
+    }
+
     /// Applies all samples in order. `sealed` answers what is on disk at (series, time) and not hidden by the tombstones;
     /// `marks` receives the days in which series became active. Errors only when `sealed` fails.
     pub fn append(

@@ -5,7 +5,7 @@
 //! search, which is the path nearly every sample takes. Anything else is looked for everywhere before it
 //! is accepted, so that the outcome depends on the log alone and not on when this node sealed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -65,6 +65,8 @@ pub(crate) struct Stripe {
     entries: Vec<Entry>,
     open: Generation,
     frozen: Vec<Arc<FrozenStripe>>,
+    /// Series that may not be known to be active in the day of their newest time: a deletion took that sample, or the day's.
+    unmarked: BTreeSet<u32>,
     /// Seals up to this one have left the stripe and are to be found on disk.
     released: u64,
 }
@@ -81,6 +83,11 @@ impl Stripe {
     pub fn restore_time_max(&mut self, place: u32, time_max: i64) {
         let known = &mut self.entries[place as usize].time_max;
         *known = time_max.max(*known);
+    }
+
+    /// Has the next sample of a series reported as activity, whatever its day.
+    pub fn mark_again(&mut self, place: u32) {
+        self.unmarked.insert(place);
     }
 
     /// Applies one sample. `today` caches the day last looked at; a day in which the series was not yet
@@ -103,7 +110,8 @@ impl Stripe {
             let start = day_of(timestamp_ms).saturating_mul(DAY_MS);
             *today = start..start.saturating_add(DAY_MS);
         }
-        if entry.time_max < today.start {
+        let is_unmarked = !self.unmarked.is_empty() && self.unmarked.remove(&place);
+        if entry.time_max < today.start || is_unmarked {
             context.marks.push((day_of(timestamp_ms), place));
         }
         entry.time_max = timestamp_ms;
@@ -173,8 +181,9 @@ impl Stripe {
             return 0;
         };
         if (start_ms..=end_ms).contains(&entry.time_max) {
-            // Nothing is left from the range's start on, so a sample there is new, and its day is active again.
+            // Nothing is left from the range's start on, so a sample there is new.
             entry.time_max = start_ms.saturating_sub(1);
+            self.unmarked.insert(place);
         }
         let mut removed = u64::from(self.open.arena.remove(&mut entry.chain, start_ms, end_ms));
         let side: Vec<_> = self.open.side.range((place, start_ms)..=(place, end_ms)).map(|(key, _)| *key).collect();
