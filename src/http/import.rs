@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
 
@@ -39,22 +40,25 @@ type Labels = Vec<(String, String)>;
 type DecodeBlock = Arc<dyn Fn(&[u8], usize, &mut Columns) -> Result<(), DecodeError> + Send + Sync>;
 
 /// `POST /api/v1/import`
-pub async fn json(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri, body: Body) -> Result<StatusCode, NativeFailure> {
-    let labels = extra_labels(&Params::from_query(uri.query().unwrap_or("")))?;
+pub async fn json(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri, body: Body) -> Result<StatusCode, Response> {
+    let labels = extra_labels(&Params::from_query(uri.query().unwrap_or(""))).map_err(refused_early)?;
     let decode = Arc::new(json_lines::decode);
-    stream(&app, &headers, body, Format { decode, labels, quotes: Quotes::MeanNothing, hint: JSON_HINT }).await
+    let format = Format { decode, labels, quotes: Quotes::MeanNothing, hint: JSON_HINT };
+    stream(&app, &headers, body, format).await.map_err(refused_early)
 }
 
 /// `POST /api/v1/import/csv?format=`
-pub async fn csv(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri, body: Body) -> Result<StatusCode, NativeFailure> {
+pub async fn csv(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri, body: Body) -> Result<StatusCode, Response> {
     let params = Params::from_query(uri.query().unwrap_or(""));
-    let labels = extra_labels(&params)?;
+    let labels = extra_labels(&params).map_err(refused_early)?;
     let described = params.get("format").unwrap_or("");
-    let rows = RowFormat::parse(described).map_err(|problem| NativeFailure::bad_request(format!("format: {problem}"), CSV_HINT))?;
+    let refused = |problem| refused_early(NativeFailure::bad_request(format!("format: {problem}"), CSV_HINT));
+    let rows = RowFormat::parse(described).map_err(refused)?;
     let now_ms = clock::now_ms();
     let decode =
         Arc::new(move |lines: &[u8], first_line: usize, columns: &mut Columns| csv::decode(lines, first_line, &rows, now_ms, columns));
-    stream(&app, &headers, body, Format { decode, labels, quotes: Quotes::HoldLineBreaks, hint: CSV_HINT }).await
+    let format = Format { decode, labels, quotes: Quotes::HoldLineBreaks, hint: CSV_HINT };
+    stream(&app, &headers, body, format).await.map_err(refused_early)
 }
 
 /// `POST /api/v1/import/prometheus`: the text format, or OpenMetrics by its content type.
@@ -104,6 +108,13 @@ fn extra_labels(params: &Params) -> Result<Labels, NativeFailure> {
 
 fn refused_address(problem: AddressProblem) -> NativeFailure {
     NativeFailure::bad_request(problem.to_string(), "e.g. ?extra_label=region=eu, or …/prometheus/metrics/job/batch/instance/a")
+}
+
+/// An answer given before the body has come whole: what is left of it would be taken for the next request.
+fn refused_early(failure: NativeFailure) -> Response {
+    let mut response = failure.into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// A format that is read line by line.
