@@ -147,10 +147,9 @@ async fn prometheus_queries_tern_and_chunks_are_those_of_prometheus() -> TestRes
     let configuration = format!("remote_read: [{{ url: \"http://{address}/api/v1/read\", read_recent: true }}]\n");
     let reader = peers::prometheus(directories[1].path(), &configuration).await?;
     for expression in ["shared", "sum(shared)", "sum_over_time(shared{number=~\"00[1-3]\"}[20m])", "count(shared)", "rate(shared[5m])"] {
-        let [expected, found] = [&tern, &reader.client()].map(|client| sorted_instant(client, expression, end_ms));
-        let expected = expected.await?;
+        let expected = sorted_instant(&tern, expression, end_ms).await?;
         assert!(!expected.is_empty(), "{expression} finds nothing");
-        assert_eq!(found.await?, expected, "{expression}");
+        assert_eq!(sorted_instant(&reader.client(), expression, end_ms).await?, expected, "{expression}");
     }
     cluster.finish()?;
     directories.iter_mut().for_each(RunDirectory::succeeded);
