@@ -21,6 +21,7 @@ mod prometheus;
 mod remote_read;
 mod federation;
 mod transfer;
+mod enforced_labels;
 mod differential;
 mod promtool;
 mod grafana;

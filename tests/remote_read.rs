@@ -146,7 +146,9 @@ async fn prometheus_queries_tern_and_chunks_are_those_of_prometheus() -> TestRes
     let address = cluster.node(1)?.http.address();
     let configuration = format!("remote_read: [{{ url: \"http://{address}/api/v1/read\", read_recent: true }}]\n");
     let reader = peers::prometheus(directories[1].path(), &configuration).await?;
-    for expression in ["shared", "sum(shared)", "sum_over_time(shared{number=~\"00[1-3]\"}[20m])", "count(shared)", "rate(shared[5m])"] {
+    // Ranges that end between samples: Prometheus 2 takes in a sample at the left edge, Prometheus 3 does not.
+    for expression in ["shared", "sum(shared)", "sum_over_time(shared{number=~\"00[1-3]\"}[1190s])", "count(shared)", "rate(shared[290s])"]
+    {
         let expected = sorted_instant(&tern, expression, end_ms).await?;
         assert!(!expected.is_empty(), "{expression} finds nothing");
         assert_eq!(sorted_instant(&reader.client(), expression, end_ms).await?, expected, "{expression}");

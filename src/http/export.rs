@@ -12,6 +12,8 @@ use super::failure::Failure;
 use super::live_stream;
 use super::params::Params;
 use super::request;
+use super::stream::Encoding;
+use super::victoria_extras;
 use crate::clock;
 use crate::export::csv::RowFields;
 use crate::export::json_lines;
@@ -39,7 +41,7 @@ async fn export(
     content_type: &'static str,
     put: impl Fn(&mut Vec<u8>, &StoredSeries) + Send + 'static,
 ) -> Result<Response, Failure> {
-    let selectors = request::selectors(app, params)?;
+    let mut selectors = request::selectors(app, params)?;
     if selectors.is_empty() {
         return Err(Failure::bad_data("no match[] parameter provided"));
     }
@@ -48,12 +50,13 @@ async fn export(
     if end_ms < start_ms {
         return Err(Failure::parameter("end", "end timestamp must not be before start time"));
     }
+    victoria_extras::enforce(&mut selectors, &victoria_extras::enforced(app, params)?);
     let consistency = request::consistency(app, params, headers)?;
     let deadline = Instant::now() + app.settings.bulk_read.timeout;
     let series = app.queries.whole_series(&app.bulk_reads, consistency, deadline).await?;
     let mut head = [(header::CONTENT_TYPE, content_type)].into_response();
     live_stream::add_warnings(&mut head, &series.warnings);
-    let response = live_stream::respond(head, deadline, move |pieces| {
+    let response = live_stream::respond(head, Encoding::negotiate(headers), deadline, move |pieces| {
         let mut selected = series.select(&selectors, start_ms, end_ms)?;
         while let Some(series) = selected.next()? {
             put(pieces.buffer(), &series);

@@ -12,6 +12,8 @@ use super::live_stream::{self, Pieces};
 use super::params::Params;
 use super::plain_failure::PlainFailure;
 use super::request;
+use super::stream::Encoding;
+use super::victoria_extras;
 use crate::clock;
 use crate::config::BulkReadSettings;
 use crate::federation::family::{Newest, families, sort_by_name};
@@ -22,7 +24,10 @@ use crate::query::failure::QueryFailure;
 use crate::query::whole_series::SeriesStream;
 
 pub async fn federate(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, PlainFailure> {
-    let selectors = request::selectors(&app, &params)?;
+    let mut selectors = request::selectors(&app, &params)?;
+    if !selectors.is_empty() {
+        victoria_extras::enforce(&mut selectors, &victoria_extras::enforced(&app, &params)?);
+    }
     let consistency = request::consistency(&app, &params, &headers)?;
     let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::negotiate(&accept.join(","));
@@ -36,7 +41,7 @@ pub async fn federate(State(app): State<Arc<App>>, headers: HeaderMap, params: P
     let start_ms = now_ms - app.settings.query.lookback.as_millis() as i64 + 1;
     let mut head = [(header::CONTENT_TYPE, content_type)].into_response();
     live_stream::add_warnings(&mut head, &series.warnings);
-    let response = live_stream::respond(head, deadline, move |pieces| {
+    let response = live_stream::respond(head, Encoding::negotiate(&headers), deadline, move |pieces| {
         let mut samples = newest(series.select(&selectors, start_ms, now_ms)?, &settings)?;
         sort_by_name(&mut samples);
         write(pieces, &samples, format)

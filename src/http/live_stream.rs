@@ -4,18 +4,21 @@
 //! leaves, the producer's next piece is refused and it stops. A failure before the first piece becomes an ordinary error
 //! answer; after that the status is gone, so the connection is cut: a client must never take a part for the whole.
 
-use std::io;
+use std::io::{self, Write};
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::stream::Encoding;
 use crate::query::failure::QueryFailure;
 
 /// Bytes a piece holds.
@@ -29,6 +32,8 @@ type Piece = Result<Option<Bytes>, QueryFailure>;
 /// Where a producer puts its bytes.
 pub struct Pieces {
     buffer: Vec<u8>,
+    /// `None`: not compressed.
+    gzip: Option<GzEncoder<Vec<u8>>>,
     sender: mpsc::Sender<Piece>,
     runtime: Handle,
     deadline: Instant,
@@ -46,7 +51,26 @@ impl Pieces {
     }
 
     fn send(&mut self) -> Result<(), QueryFailure> {
-        let piece = Bytes::from(std::mem::take(&mut self.buffer));
+        let plain = std::mem::take(&mut self.buffer);
+        let Some(gzip) = &mut self.gzip else { return self.send_piece(plain) };
+        // Writing to a Vec cannot fail.
+        let _ = gzip.write_all(&plain);
+        let packed = std::mem::take(gzip.get_mut());
+        self.send_piece(packed)
+    }
+
+    /// Sends what has not filled a piece, and the end of the compression.
+    fn finish(&mut self) -> Result<(), QueryFailure> {
+        self.send()?;
+        let end = self.gzip.take().map_or(Ok(Vec::new()), GzEncoder::finish);
+        self.send_piece(end.map_err(|error| QueryFailure::Internal(error.to_string()))?)
+    }
+
+    fn send_piece(&mut self, piece: Vec<u8>) -> Result<(), QueryFailure> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let piece = Bytes::from(piece);
         let sent = self.runtime.block_on(tokio::time::timeout_at(self.deadline.into(), self.sender.send(Ok(Some(piece)))));
         match sent {
             Ok(Ok(())) => Ok(()),
@@ -57,17 +81,22 @@ impl Pieces {
 }
 
 /// Runs `produce` on a blocking thread and answers with what it puts out. `head` carries the status and headers.
-pub async fn respond<F>(head: Response, deadline: Instant, produce: F) -> Result<Response, QueryFailure>
+/// An encoding other than gzip is taken for none.
+pub async fn respond<F>(mut head: Response, encoding: Encoding, deadline: Instant, produce: F) -> Result<Response, QueryFailure>
 where
     F: FnOnce(&mut Pieces) -> Result<(), QueryFailure> + Send + 'static,
 {
     let (sender, mut receiver) = mpsc::channel(PIECES_WAITING);
     let runtime = Handle::current();
+    let gzip = (encoding == Encoding::Gzip).then(|| GzEncoder::new(Vec::new(), Compression::fast()));
+    if gzip.is_some() {
+        head.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     tokio::task::spawn_blocking(move || {
-        let mut pieces = Pieces { buffer: Vec::new(), sender, runtime, deadline };
+        let mut pieces = Pieces { buffer: Vec::new(), gzip, sender, runtime, deadline };
         let mut outcome = produce(&mut pieces);
-        if outcome.is_ok() && !pieces.buffer.is_empty() {
-            outcome = pieces.send();
+        if outcome.is_ok() {
+            outcome = pieces.finish();
         }
         // Without a client nobody is there to be told.
         let _ = pieces.sender.blocking_send(outcome.map(|()| None));
@@ -139,26 +168,36 @@ mod tests {
     #[tokio::test]
     async fn answers_of_all_sizes_arrive_whole() {
         for size in [0, 1000, 100_000, 2_000_000] {
-            let response = respond(().into_response(), soon(), move |pieces| fill(pieces, size)).await.expect("good");
+            let response = respond(().into_response(), Encoding::Identity, soon(), move |pieces| fill(pieces, size)).await.expect("good");
             assert_eq!(response.into_body().collect().await.expect("whole").to_bytes().len(), size);
         }
     }
 
     #[tokio::test]
+    async fn a_compressed_answer_unpacks_to_the_same() {
+        let response = respond(().into_response(), Encoding::Gzip, soon(), |pieces| fill(pieces, 2_000_000)).await.expect("good");
+        assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
+        let packed = response.into_body().collect().await.expect("whole").to_bytes();
+        let mut plain = Vec::new();
+        io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&packed[..]), &mut plain).expect("gzip");
+        assert_eq!(plain.len(), 2_000_000);
+    }
+
+    #[tokio::test]
     async fn a_failure_before_the_first_piece_is_an_answer() {
         let failure = || QueryFailure::Timeout("late".to_string());
-        let result = respond(().into_response(), soon(), move |_| Err(failure())).await;
+        let result = respond(().into_response(), Encoding::Identity, soon(), move |_| Err(failure())).await;
         assert_eq!(result.expect_err("failed"), failure());
     }
 
     #[tokio::test]
     async fn a_later_failure_or_a_panic_cuts_the_body() {
-        let fails = respond(().into_response(), soon(), |pieces| {
+        let fails = respond(().into_response(), Encoding::Identity, soon(), |pieces| {
             fill(pieces, 500_000)?;
             Err(QueryFailure::Timeout("late".to_string()))
         });
         assert!(fails.await.expect("begun").into_body().collect().await.is_err());
-        let panics = respond(().into_response(), soon(), |pieces| {
+        let panics = respond(().into_response(), Encoding::Identity, soon(), |pieces| {
             fill(pieces, 500_000)?;
             panic!("in the middle");
         });
@@ -168,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_leaves_stops_the_producer() {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let response = respond(().into_response(), soon(), move |pieces| {
+        let response = respond(().into_response(), Encoding::Identity, soon(), move |pieces| {
             let outcome = fill(pieces, usize::MAX);
             let _ = sender.send(outcome.clone());
             outcome
@@ -182,7 +221,7 @@ mod tests {
     async fn a_client_that_does_not_read_is_given_up_at_the_deadline() {
         let deadline = Instant::now() + Duration::from_millis(200);
         let (sender, receiver) = std::sync::mpsc::channel();
-        let response = respond(().into_response(), deadline, move |pieces| {
+        let response = respond(().into_response(), Encoding::Identity, deadline, move |pieces| {
             let outcome = fill(pieces, usize::MAX);
             let _ = sender.send(outcome.clone());
             outcome

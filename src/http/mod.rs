@@ -20,6 +20,7 @@ mod native_failure;
 mod plain_failure;
 mod native_labels;
 mod request;
+mod victoria_extras;
 mod observe;
 mod health;
 mod ingest;

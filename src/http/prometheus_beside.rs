@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::params::Params;
 use super::request;
 use super::stream::Encoding;
+use super::victoria_extras;
 use crate::number::{push_timestamp, value_text};
 use crate::query::beside::{ExemplarScope, SeriesExemplars};
 use crate::time_text::{EARLIEST_MS, LATEST_MS};
@@ -26,7 +27,10 @@ pub async fn exemplars(State(app): State<Arc<App>>, headers: HeaderMap, params: 
         return Err(Failure::bad_data("end timestamp is before start timestamp"));
     }
     let expression = app.queries.parse(params.get("query").unwrap_or("")).map_err(|failure| Failure::bad_data(failure.to_string()))?;
-    let selectors: Vec<_> = expression.selectors().iter().map(|selector| selector.matchers.clone()).collect();
+    let mut selectors: Vec<_> = expression.selectors().iter().map(|selector| selector.matchers.clone()).collect();
+    if !selectors.is_empty() {
+        victoria_extras::enforce(&mut selectors, &victoria_extras::enforced(&app, &params)?);
+    }
     if selectors.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

@@ -16,6 +16,7 @@ use super::params::Params;
 use super::query_json::{push_labels, push_text, write_list};
 use super::request;
 use super::stream::Encoding;
+use super::victoria_extras;
 use crate::query::metadata::{Found, LabelQuestion, Scope};
 use crate::time_text::{EARLIEST_MS, LATEST_MS};
 
@@ -43,7 +44,8 @@ pub async fn values(
 async fn texts(app: &App, headers: &HeaderMap, params: &Params, question: LabelQuestion) -> Result<Response, Failure> {
     let limit = params.limit("limit")?;
     let (start_ms, end_ms) = range(params)?;
-    let selectors = request::plain_selectors(app, params).map_err(Failure::bad_data)?;
+    let mut selectors = request::plain_selectors(app, params).map_err(Failure::bad_data)?;
+    victoria_extras::enforce(&mut selectors, &victoria_extras::enforced(app, params)?);
     let consistency = request::consistency(app, params, headers)?;
     let scope = Scope { selectors, start_ms, end_ms, consistency };
     let found = app.queries.labels(scope, question, one_more(limit)).await?;
@@ -64,7 +66,8 @@ pub async fn series(State(app): State<Arc<App>>, headers: HeaderMap, params: Par
     }
     let limit = params.limit("limit")?;
     let (start_ms, end_ms) = range(&params)?;
-    let selectors = request::selectors(&app, &params)?;
+    let mut selectors = request::selectors(&app, &params)?;
+    victoria_extras::enforce(&mut selectors, &victoria_extras::enforced(&app, &params)?);
     let consistency = request::consistency(&app, &params, &headers)?;
     let scope = Scope { selectors, start_ms, end_ms, consistency };
     let most = match app.settings.query.series_max {
@@ -84,7 +87,8 @@ pub async fn series(State(app): State<Arc<App>>, headers: HeaderMap, params: Par
 /// `GET /api/v1/series/count`: of all series, or those of one selector.
 pub async fn series_count(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, Failure> {
     let (start_ms, end_ms) = range(&params)?;
-    let selectors = request::selectors(&app, &params)?;
+    let mut selectors = request::selectors(&app, &params)?;
+    victoria_extras::enforce(&mut selectors, &victoria_extras::enforced(&app, &params)?);
     if selectors.len() > 1 {
         return Err(Failure::parameter("match[]", "one selector can be counted at a time"));
     }

@@ -19,6 +19,7 @@ use super::query_json::write_result;
 use super::query_stats::{Stats, write_stats};
 use super::request::{self, Asker};
 use super::stream::Encoding;
+use super::victoria_extras;
 use crate::clock;
 use crate::query::runner::{Query, Times};
 
@@ -88,8 +89,7 @@ async fn run(
     let lookback_ms = params.plain_duration_ms("lookback_delta");
     let lookback_ms = lookback_ms.map_err(|cause| Failure::bad_data(format!("error parsing lookback delta duration: {cause}")))?;
     let consistency = request::consistency(app, params, headers)?;
-    let text = params.get("query").unwrap_or("").to_string();
-    let expression = app.queries.parse(&text)?;
+    let (text, expression) = victoria_extras::query(app, params)?;
     let (stats, stats_warning) = Stats::read(params);
     let query = Query {
         text: text.clone(),
@@ -102,6 +102,7 @@ async fn run(
         asker: asker.0,
     };
     let mut answer = app.queries.run(query).await?;
+    victoria_extras::round(&mut answer.output.value, params)?;
     let truncated = limit.is_some_and(|limit| truncate(&mut answer.output.value, limit));
     let mut remarks = remarks(&answer.warnings, &answer.output.annotations, &text, truncated);
     remarks.warnings.extend(stats_warning);

@@ -17,6 +17,7 @@ use super::live_stream;
 use super::params::Params;
 use super::plain_failure::PlainFailure;
 use super::request;
+use super::stream::Encoding;
 use crate::config::BulkReadSettings;
 use crate::ingest::compression;
 use crate::query::failure::QueryFailure;
@@ -97,7 +98,7 @@ async fn chunks(
 ) -> Result<Response, PlainFailure> {
     let head = [(header::CONTENT_TYPE, "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse")].into_response();
     let external: Labels = settings.external_labels;
-    let response = live_stream::respond(head, deadline, move |pieces| {
+    let response = live_stream::respond(head, Encoding::Identity, deadline, move |pieces| {
         for (position, query) in queries.iter().enumerate() {
             let mut frames = FrameWriter::new(position, settings.frame_bytes);
             let mut selected = series.select(&[query.inner_matchers(&external)], query.start_ms, query.end_ms)?;
