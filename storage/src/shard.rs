@@ -243,6 +243,8 @@ impl Shard {
             let index = state.index.read();
             (u64::from(index.len()), index.memory_bytes())
         };
+        // Alone: apply holds this lock while it waits for others.
+        let exemplars = state.beside.lock().exemplars.len() as u64;
         let runs = state.run_list();
         ShardStats {
             series,
@@ -251,7 +253,7 @@ impl Shard {
             memory_bytes: (index_bytes + state.ids.read().memory_bytes() + state.head.memory_bytes()) as u64,
             runs: runs.all().count() as u64,
             buckets: runs.buckets().count() as u64,
-            exemplars: state.beside.lock().exemplars.len() as u64,
+            exemplars,
             tombstones: runs.tombstones.len() as u64,
         }
     }

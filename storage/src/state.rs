@@ -20,7 +20,7 @@ use crate::labels::{self, SeriesId};
 use crate::rocks::Caching;
 use crate::run::{Run, RunList};
 use crate::series_map::SeriesMap;
-use crate::tombstones::Tombstones;
+use crate::tombstones::{Tombstone, Tombstones};
 
 /// See the module's story.
 pub(crate) struct ShardState {
@@ -138,16 +138,20 @@ impl ShardState {
     /// Forgets tombstones that hide nothing any more: neither in the head, nor in a run, nor in a run whose files are still there
     /// and might be found after a crash.
     pub fn forget_tombstones(&self) {
+        let upto = self.run_list().tombstones.last;
         if self.run_list().tombstones.is_empty() {
             return;
         }
+        // Before the list is locked: apply asks for the list while it holds a part of the head. A tombstone that comes meanwhile may
+        // need a generation that is not seen here, so it stays.
+        let frozen = self.head.oldest_frozen();
         let mut forgotten = false;
         self.change_runs(|list| {
-            let frozen = self.head.oldest_frozen();
             let retired = self.retired.lock();
             let runs: Vec<Arc<Run>> = list.all().chain(retired.iter()).cloned().collect();
             let before = list.tombstones.len();
-            list.tombstones.retain(|it| frozen.is_some_and(|seal| seal <= it.bound) || runs.iter().any(|run| run.may_hide(it)));
+            let is_needed = |it: &Tombstone| frozen.is_some_and(|seal| seal <= it.bound) || runs.iter().any(|run| run.may_hide(it));
+            list.tombstones.retain(|it| it.number > upto || is_needed(it));
             forgotten = list.tombstones.len() < before;
         });
         if forgotten {

@@ -129,6 +129,8 @@ const REWRITES: i64 = 4000;
 /// Replaces one sample again and again, and deletes it in between.
 fn rewrite(shard: &Shard) {
     let mut builder = BatchBuilder::new(ConflictPolicy::LastWriteWins);
+    // Other series of the metric, whose samples are looked for on disk before they are taken.
+    let mut strict = BatchBuilder::new(ConflictPolicy::Reject);
     let matchers = vec![Matcher::equal("__name__", "m0")];
     let deletion = Deletion { matchers, start_ms: BASE_MS - 1, end_ms: BASE_MS + 1 };
     for round in 1..=REWRITES {
@@ -138,7 +140,9 @@ fn rewrite(shard: &Shard) {
             _ if round % 3 == 0 => builder.push_deletion(&deletion),
             _ => builder.push(number(shard, 0), BASE_MS, round as f64),
         }
-        shard.apply(round as u64, &batch::join(&[builder.encode().into()])).unwrap();
+        strict.clear();
+        strict.push_new(&canonical(7 * (round % 97 + 1) as u32), BASE_MS + round % 3, 1.0);
+        shard.apply(round as u64, &batch::join(&[builder.encode().into(), strict.encode().into()])).unwrap();
     }
 }
 
@@ -148,6 +152,7 @@ fn watch(shard: &Shard, is_done: &AtomicBool) -> f64 {
     let mut kept = shard.reader();
     loop {
         let is_last = is_done.load(Ordering::Acquire);
+        let _ = shard.stats();
         for reader in [&mut kept, &mut shard.reader()] {
             reader.read(0, i64::MIN, i64::MAX, &mut timestamps, &mut values).unwrap();
             if let Some(&value) = values.first() {
