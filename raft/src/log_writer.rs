@@ -227,3 +227,24 @@ impl Completion {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use storage::LogOptions;
+
+    use super::*;
+
+    #[test]
+    fn with_the_last_handle_the_thread_has_written_all_and_let_go_of_the_database() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let db = Arc::new(LogDb::open(directory.path(), LogOptions::default()).unwrap());
+        for round in 0..20_u64 {
+            let writer = LogWriter::start(Arc::clone(&db), 1 << 20, Arc::new(|reason: &str| panic!("{reason}"))).unwrap();
+            let value = Bytes::copy_from_slice(&round.to_be_bytes());
+            writer.submit(Request::Meta { group: 1, key: "round", value: value.clone(), completion: Completion::None });
+            drop(writer);
+            assert_eq!(Arc::strong_count(&db), 1, "round {round}");
+            assert_eq!(db.get_meta(1, "round").unwrap(), Some(value));
+        }
+    }
+}

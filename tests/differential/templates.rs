@@ -57,7 +57,7 @@ const TEMPLATES: &[&str] = &[
     "<math>(demo_memory_usage_bytes)", "<math>(-demo_memory_usage_bytes)", "<math>(app_level / 4)", "<math>(app_temperature_celsius)", "<angle>(app_level / 8)", "<angle>(app_temperature_celsius)",
     "<clamp>(demo_memory_usage_bytes, 2e9)", "clamp(app_level, -2, 3)", "clamp(app_level, 3, -2)", "clamp(app_level, NaN, 3)", "round(app_level, 3)", "round(app_level, 0.5)", "round(app_level / 4, -1)",
     "absent(demo_num_cpus)", "absent(no_such_metric)", "absent(no_such_metric{a=\"b\", c=~\"d\", e!=\"f\"})", "absent(sum(no_such_metric{a=\"b\"}))", "absent(app_flapping{kind=\"marked\"})",
-    "timestamp(demo_num_cpus)", "timestamp(demo_num_cpus * 1)", "timestamp(timestamp(demo_num_cpus))", "timestamp(demo_num_cpus offset 1m)", "timestamp(demo_num_cpus @ <at> offset 1m)", "timestamp(app_sparse)",
+    "timestamp(demo_num_cpus)", "timestamp(demo_num_cpus * 1)", "timestamp(timestamp(demo_num_cpus))", "timestamp(demo_num_cpus offset 1m)", "timestamp(demo_num_cpus @ <at> offset 10m)", "timestamp(app_sparse)",
     "<date>()", "<date>(demo_batch_last_success_timestamp_seconds)", "<date>(demo_batch_last_success_timestamp_seconds offset <offset>)", "<date>(vector(951782400))",
     "<sort>(demo_memory_usage_bytes)", "<sort>(app_temperature_celsius)", "<sort>(-demo_cpu_usage_seconds_total)",
     "label_replace(demo_num_cpus, \"port\", \"p-$1\", \"instance\", \".*:(.*)\")", "label_replace(demo_num_cpus, \"port\", \"${1}0\", \"instance\", \"none:(.*)\")", "label_replace(demo_num_cpus, \"job\", \"\", \"instance\", \".*\")",
