@@ -85,7 +85,7 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     tracing::info!("tern stops");
     app.notifications.add("Tern is shutting down and finishes what it has begun.");
     app.stopping.store(true, Ordering::Relaxed);
-    app.quit.cancel();
+    app.closing.cancel();
     stop.cancel();
     let _ = tokio::join!(serving, maintenance);
     let node = Arc::clone(&app.node);
@@ -138,6 +138,7 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
         started_ms: clock::now_ms(),
         stopping: AtomicBool::new(false),
         quit: CancellationToken::new(),
+        closing: CancellationToken::new(),
     }))
 }
 

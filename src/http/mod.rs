@@ -83,8 +83,10 @@ pub struct App {
     pub notifications: Arc<Notifications>,
     pub started_ms: i64,
     pub stopping: AtomicBool,
-    /// Cancelled when the process shall end, by a signal or by a request; answers without an end of their own end then.
+    /// Cancelled when a request asks the process to end.
     pub quit: CancellationToken,
+    /// Cancelled when it ends, after everybody was told: answers without an end of their own end then.
+    pub closing: CancellationToken,
 }
 
 impl App {

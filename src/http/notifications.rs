@@ -12,7 +12,9 @@ use bytes::Bytes;
 use futures::stream;
 use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::envelope::small;
@@ -27,21 +29,9 @@ pub async fn list(State(app): State<Arc<App>>) -> Response {
 /// `GET /api/v1/notifications/live`: what holds now, then every change, until the node stops. 204 when too many listen.
 pub async fn live(State(app): State<Arc<App>>) -> Response {
     let Some((now, changes)) = app.notifications.listen() else { return StatusCode::NO_CONTENT.into_response() };
-    let later = stream::unfold(changes, |mut changes| async {
-        loop {
-            match changes.recv().await {
-                Ok(notification) => return Some((notification, changes)),
-                // A listener this slow misses some, as upstream.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    });
-    let events = stream::iter(now).chain(later);
-    let quit = app.quit.clone();
+    let events = stream::iter(now).chain(until_closing(changes, app.closing.clone()));
     // An empty comment sends the head at once, so that browsers know they are connected.
     let body = stream::iter([Bytes::from_static(b":\n\n")]).chain(events.map(|notification| event(&notification)));
-    let body = until(body, async move { quit.cancelled().await });
     let head = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     (head, Body::from_stream(body.map(Ok::<_, Infallible>))).into_response()
 }
@@ -51,8 +41,23 @@ pub async fn list_while_starting() -> Response {
     small(&json!([{"text": "Tern is starting and replays its log.", "date": rfc3339(crate::clock::now_ms()), "active": true}]))
 }
 
-fn until<T>(items: impl Stream<Item = T>, end: impl Future<Output = ()>) -> impl Stream<Item = T> {
-    items.take_until(Box::pin(end))
+/// Changes as they come; those said before `closing` are all heard.
+fn until_closing(changes: Receiver<Notification>, closing: CancellationToken) -> impl Stream<Item = Notification> {
+    stream::unfold((changes, closing), |(mut changes, closing)| async {
+        loop {
+            let change = tokio::select! {
+                biased;
+                change = changes.recv() => change,
+                () = closing.cancelled() => return None,
+            };
+            match change {
+                Ok(notification) => return Some((notification, (changes, closing))),
+                // A listener this slow misses some, as upstream.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    })
 }
 
 fn event(notification: &Notification) -> Bytes {
@@ -75,10 +80,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_stream_ends_with_the_node() {
-        let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let endless = until(stream::pending::<u8>(), async move { drop(ended.await) });
-        end.send(()).expect("listened to");
-        assert!(endless.collect::<Vec<u8>>().await.is_empty());
+    async fn what_is_said_last_is_heard_before_the_stream_ends() {
+        let (sender, changes) = tokio::sync::broadcast::channel(4);
+        let closing = CancellationToken::new();
+        let heard = until_closing(changes, closing.clone());
+        sender.send(Notification { text: "good bye".into(), time_ms: 0, is_active: true }).expect("listened to");
+        closing.cancel();
+        let heard: Vec<String> = heard.map(|notification| notification.text).collect().await;
+        assert_eq!(heard, ["good bye"]);
     }
 }

@@ -158,7 +158,9 @@ impl Runner {
     /// See [`Replicas::freshen`]; takes no longer than the query itself may.
     pub async fn freshen(&self, consistency: Consistency, deadline: Instant) -> Result<(Replicas, Vec<String>), QueryFailure> {
         let timeout = self.settings.barrier_timeout.min(deadline.saturating_duration_since(Instant::now()));
-        Replicas::freshen(&self.node, consistency, timeout, &self.metrics).await
+        let fresh = Replicas::freshen(&self.node, consistency, timeout, &self.metrics).await;
+        // A barrier that had no time left says nothing about the majority.
+        fresh.map_err(|failure| if Instant::now() < deadline { failure } else { timed_out() })
     }
 
     /// The data a query sees.
@@ -212,6 +214,10 @@ impl Runner {
             Err(failure) => tracing::warn!(query = text, ?took, %failure, "slow query"),
         }
     }
+}
+
+fn timed_out() -> QueryFailure {
+    QueryFailure::Timeout("query timed out in query preparation".to_string())
 }
 
 fn parser_options(settings: &QuerySettings, features: Features) -> ParserOptions {
