@@ -14,7 +14,7 @@
 //! - `timestamps.len() == values.len()`;
 //! - every key range lies inside the body or the arena, as its form says.
 
-use storage::{Exemplar, Metadata, MetricType};
+use storage::{Exemplar, Histogram, Metadata, MetricType, histogram};
 
 use super::decode_error::DecodeError;
 use super::label_forms::{self, LabelProblem};
@@ -48,6 +48,15 @@ pub struct Attachment {
     pub series: u32,
     pub start: u32,
     pub end: u32,
+}
+
+/// The encoded form of a sample that is a histogram.
+#[derive(Debug, Clone, Copy)]
+struct StagedHistogram {
+    /// Position among the samples.
+    sample: u32,
+    /// Where it ends in `histogram_bytes`.
+    end: usize,
 }
 
 /// Series that were not staged because their references into the symbol table, or their shape, are invalid. The rest of
@@ -91,8 +100,11 @@ pub struct Columns {
     arena: Vec<u8>,
     /// Milliseconds since 1970, one for each sample.
     pub timestamps: Vec<i64>,
-    /// One for each sample; any bit pattern, the stale marker included.
+    /// One for each sample; any bit pattern, the stale marker included. That of a histogram is its marker.
     pub values: Vec<f64>,
+    /// Native histograms, in the order of their samples.
+    staged: Vec<StagedHistogram>,
+    histogram_bytes: Vec<u8>,
     pub histograms: Vec<Attachment>,
     /// With the staged series that each belongs to, in the order of the series.
     pub exemplars: Vec<(u32, Exemplar)>,
@@ -121,6 +133,8 @@ impl Columns {
         self.arena.clear();
         self.timestamps.clear();
         self.values.clear();
+        self.staged.clear();
+        self.histogram_bytes.clear();
         self.histograms.clear();
         self.exemplars.clear();
         self.exemplars_refused = 0;
@@ -138,9 +152,10 @@ impl Columns {
             + self.places.capacity() * 8
             + self.arena.capacity()
             + (self.timestamps.capacity() + self.values.capacity()) * 8
-            + self.histograms.capacity() * size_of::<Attachment>()
             + self.exemplars.capacity() * size_of::<(u32, Exemplar)>()
             + self.metadata.capacity() * size_of::<Metadata>()
+            + self.staged.capacity() * size_of::<StagedHistogram>()
+            + self.histogram_bytes.capacity()
             + self.symbols.capacity() * 8
     }
 
@@ -326,10 +341,50 @@ impl Columns {
         }
     }
 
+    /// Adds a sample to the series begun last.
     #[inline]
     pub(super) fn push_sample(&mut self, timestamp_ms: i64, value: f64) {
         self.timestamps.push(timestamp_ms);
-        self.values.push(value);
+        self.values.push(histogram::ordinary(value));
+    }
+
+    /// Adds a histogram, which is valid, to the series begun last.
+    #[allow(dead_code)] // Its callers come with the storage of histograms.
+    pub(super) fn push_histogram(&mut self, timestamp_ms: i64, histogram: &Histogram) {
+        let start = self.histogram_bytes.len();
+        histogram.encode(&mut self.histogram_bytes);
+        let marker = histogram::marker_of(&self.histogram_bytes[start..]);
+        self.staged.push(StagedHistogram { sample: self.timestamps.len() as u32, end: self.histogram_bytes.len() });
+        self.timestamps.push(timestamp_ms);
+        self.values.push(f64::from_bits(marker));
+    }
+
+    /// Histograms among all samples.
+    #[allow(dead_code)]
+    pub fn histogram_count(&self) -> usize {
+        self.staged.len()
+    }
+
+    /// The histograms among these samples: (position of the sample, encoded form).
+    #[allow(dead_code)]
+    #[inline]
+    pub fn histograms(&self, samples: std::ops::Range<usize>) -> impl Iterator<Item = (usize, &[u8])> {
+        let first = self.staged.partition_point(|staged| (staged.sample as usize) < samples.start);
+        let here = (first..self.staged.len()).take_while(move |&at| (self.staged[at].sample as usize) < samples.end);
+        here.map(|at| {
+            let start = if at == 0 { 0 } else { self.staged[at - 1].end };
+            (self.staged[at].sample as usize, &self.histogram_bytes[start..self.staged[at].end])
+        })
+    }
+
+    /// Takes back the samples from `first` on.
+    #[allow(dead_code)]
+    pub(super) fn rewind_samples(&mut self, first: usize) {
+        self.timestamps.truncate(first);
+        self.values.truncate(first);
+        let kept = self.staged.partition_point(|staged| (staged.sample as usize) < first);
+        self.staged.truncate(kept);
+        self.histogram_bytes.truncate(self.staged.last().map_or(0, |staged| staged.end));
     }
 
     /// Appends an exemplar of the series begun last. One that OpenMetrics does not allow is counted and left out.

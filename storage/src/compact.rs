@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering;
 
 use crate::chunk::{Encoder, Hint};
 use crate::fault::{Result, StorageError};
-use crate::keys::{Bucket, ChunkPlace, RunEntry, RunKey};
+use crate::histogram::{self, chunk::Sample};
+use crate::keys::{Bucket, ChunkKind, ChunkPlace, RunEntry, RunKey};
 use crate::reader::merge;
 use crate::rocks::{Caching, Rocks, Scan};
 use crate::run::Run;
@@ -79,47 +80,91 @@ impl ShardState {
 
     fn merge_runs(&self, runs: &[Arc<Run>], tombstones: &Tombstones, key: RunKey, encoder: &mut Encoder) -> Result<RunWriter> {
         let rocks = &self.core.rocks;
-        let mut cursors = runs.iter().map(|run| RunCursor::open(rocks, run)).collect::<Result<Vec<_>>>()?;
+        let mut cursors = Vec::new();
+        for run in runs {
+            cursors.push(RunCursor::open(rocks, run, ChunkKind::Floats)?);
+            if run.has_histograms(rocks)? {
+                cursors.push(RunCursor::open(rocks, run, ChunkKind::Histograms)?);
+            }
+        }
         let mut hints = self.sealing.lock().hints.clone();
         let mut writer = RunWriter::new(key);
-        let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+        let mut samples = SeriesSamples::default();
         loop {
             let places = cursors.iter().filter_map(|cursor| cursor.place).map(|place| (place.metric, place.series));
             let Some((metric, series)) = places.min() else {
                 return Ok(writer);
             };
-            timestamps.clear();
-            values.clear();
             let veil = tombstones.of_series(series);
             for cursor in &mut cursors {
-                let from = timestamps.len();
-                cursor.take_series(rocks, metric, series, &mut timestamps, &mut values)?;
-                veil.cut(u64::from(cursor.run.key.seal), from..timestamps.len(), &mut timestamps, &mut values);
+                let from = samples.timestamps.len();
+                cursor.take_series(rocks, metric, series, &mut samples)?;
+                let here = from..samples.timestamps.len();
+                veil.cut(u64::from(cursor.run.key.seal), here, &mut samples.timestamps, &mut samples.values);
             }
-            if timestamps.is_empty() {
+            if samples.timestamps.is_empty() {
+                samples.histograms.clear();
                 continue;
             }
-            merge(&mut timestamps, &mut values);
+            let histograms = samples.take_histograms();
             let mut fresh = Hint::default();
             let hint = hints.get_mut(series as usize).unwrap_or(&mut fresh);
-            writer.push(encoder, metric, series, &timestamps, &values, hint);
+            writer.push(encoder, metric, series, &samples.timestamps, &samples.values, hint);
+            writer.push_histograms(encoder, metric, series, &histograms);
+            samples.timestamps.clear();
+            samples.values.clear();
             writer.spill_if_large(rocks, &self.core.files, self.core.options.spill_bytes)?;
         }
     }
 }
 
-/// A position in one run.
+/// All samples of one series.
+#[derive(Default)]
+struct SeriesSamples {
+    timestamps: Vec<i64>,
+    /// That of a histogram is the mark of its place in `histograms`.
+    values: Vec<f64>,
+    histograms: Vec<Sample>,
+}
+
+impl SeriesSamples {
+    /// Merges everything; floats stay, histograms are the answer.
+    fn take_histograms(&mut self) -> Vec<Sample> {
+        merge(&mut self.timestamps, &mut self.values);
+        if self.histograms.is_empty() {
+            return Vec::new();
+        }
+        let mut found: Vec<Option<Sample>> = self.histograms.drain(..).map(Some).collect();
+        let mut newest = Vec::new();
+        let mut kept = 0;
+        for at in 0..self.values.len() {
+            match histogram::place_of_mark(self.values[at]) {
+                Some(place) => newest.extend(found.get_mut(place).and_then(Option::take)),
+                None => {
+                    (self.timestamps[kept], self.values[kept]) = (self.timestamps[at], self.values[at]);
+                    kept += 1;
+                }
+            }
+        }
+        self.timestamps.truncate(kept);
+        self.values.truncate(kept);
+        newest
+    }
+}
+
+/// A position among the chunks of one kind in one run.
 struct RunCursor<'a> {
     run: &'a Run,
+    kind: ChunkKind,
     scan: Scan<'a>,
     place: Option<ChunkPlace>,
 }
 
 impl<'a> RunCursor<'a> {
-    fn open(rocks: &'a Rocks, run: &'a Run) -> Result<Self> {
+    fn open(rocks: &'a Rocks, run: &'a Run, kind: ChunkKind) -> Result<Self> {
         let first = ChunkPlace { metric: 0, series: 0, part: 0 };
-        let scan = rocks.scan(&run.key.family(), &run.key.chunk(first), Some(&run.key.end()), Caching::Bypass)?;
-        let mut cursor = Self { run, scan, place: None };
+        let scan = rocks.scan(&run.key.family(), &run.key.chunk(kind, first), Some(&run.key.chunks_end(kind)), Caching::Bypass)?;
+        let mut cursor = Self { run, kind, scan, place: None };
         cursor.load()?;
         Ok(cursor)
     }
@@ -128,7 +173,7 @@ impl<'a> RunCursor<'a> {
         self.place = match self.scan.item()? {
             None => None,
             Some((key, _)) => match RunEntry::parse(key)? {
-                RunEntry::Chunk(place) => Some(place),
+                RunEntry::Chunk(_, place) => Some(place),
                 RunEntry::Times(_) => return Err(StorageError::corrupt("run", format!("{:?} is out of order", self.run.key))),
             },
         };
@@ -136,10 +181,22 @@ impl<'a> RunCursor<'a> {
     }
 
     /// Appends the series' samples if the cursor stands at it, and moves behind it.
-    fn take_series(&mut self, rocks: &Rocks, metric: u32, series: u32, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<()> {
+    fn take_series(&mut self, rocks: &Rocks, metric: u32, series: u32, samples: &mut SeriesSamples) -> Result<()> {
         while self.place.is_some_and(|place| place.metric == metric && place.series == series) {
             if let Some((_, chunk)) = self.scan.item()? {
-                self.run.decode(rocks, chunk, i64::MIN, i64::MAX, timestamps, values)?;
+                match self.kind {
+                    ChunkKind::Floats => {
+                        self.run.decode(rocks, chunk, i64::MIN, i64::MAX, &mut samples.timestamps, &mut samples.values)?;
+                    }
+                    ChunkKind::Histograms => {
+                        let from = samples.histograms.len();
+                        self.run.decode_histograms(chunk, i64::MIN..=i64::MAX, &mut samples.histograms)?;
+                        for place in from..samples.histograms.len() {
+                            samples.timestamps.push(samples.histograms[place].0);
+                            samples.values.push(histogram::mark_of_place(place));
+                        }
+                    }
+                }
             }
             self.scan.advance();
             self.load()?;

@@ -4,7 +4,8 @@
 //!
 //! - family `raw_<day>`: `shard generation bucket seal level` is one *run*, the chunks that one seal (or
 //!   one compaction) left in one bucket of two hours, in one file. Within a run come the shared blocks of
-//!   timestamps (`0 id`), then the chunks (`1 metric series part`), so that a scan over a metric is contiguous.
+//!   timestamps (`0 id`), then the chunks (`1 metric series part`), so that a scan over a metric is contiguous, then the
+//!   chunks of native histograms (`2 metric series part`).
 //! - family `series`: `shard generation 1 series` → its definition; `2 block` → newest times of 4096 series;
 //!   `3 day` → the series active in a day; `4` → tombstones; `5` → exemplars and metadata.
 //! - family `meta`: `shard id` → the shard's incarnation and generation, and a few facts of the engine.
@@ -31,6 +32,7 @@ const BUCKET_BIAS: i64 = 1 << 31;
 pub(crate) const RUN_PREFIX_BYTES: usize = 17;
 const KIND_TIMES: u8 = 0;
 const KIND_CHUNK: u8 = 1;
+const KIND_HISTOGRAMS: u8 = 2;
 
 /// Number of a two-hour bucket, counted from 1970.
 pub type Bucket = i64;
@@ -138,6 +140,13 @@ impl RunKey {
         family_of_day(day_of_bucket(self.bucket))
     }
 
+    /// The first key behind all chunks of a kind.
+    pub fn chunks_end(&self, kind: ChunkKind) -> Vec<u8> {
+        let mut key = self.prefix().to_vec();
+        key.push(kind.to_byte() + 1);
+        key
+    }
+
     /// The key of a shared block of timestamps.
     pub fn times(&self, id: u32) -> Vec<u8> {
         let mut key = self.prefix().to_vec();
@@ -147,10 +156,10 @@ impl RunKey {
     }
 
     /// The key of a chunk.
-    pub fn chunk(&self, place: ChunkPlace) -> Vec<u8> {
+    pub fn chunk(&self, kind: ChunkKind, place: ChunkPlace) -> Vec<u8> {
         let mut key = Vec::with_capacity(RUN_PREFIX_BYTES + 11);
         key.extend_from_slice(&self.prefix());
-        key.push(KIND_CHUNK);
+        key.push(kind.to_byte());
         key.extend_from_slice(&place.metric.to_be_bytes());
         key.extend_from_slice(&place.series.to_be_bytes());
         key.extend_from_slice(&place.part.to_be_bytes());
@@ -158,7 +167,25 @@ impl RunKey {
     }
 }
 
-/// Where a chunk stands in its run; the order of these is the order on disk.
+/// What a chunk holds. On disk all floats of a run come before all histograms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChunkKind {
+    /// See [`crate::chunk`].
+    Floats,
+    /// See [`crate::histogram::chunk`].
+    Histograms,
+}
+
+impl ChunkKind {
+    fn to_byte(self) -> u8 {
+        match self {
+            Self::Floats => KIND_CHUNK,
+            Self::Histograms => KIND_HISTOGRAMS,
+        }
+    }
+}
+
+/// Where a chunk stands among those of its kind in its run; the order of these is the order on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChunkPlace {
     pub metric: MetricId,
@@ -173,7 +200,7 @@ pub(crate) enum RunEntry {
     /// A shared block of timestamps.
     Times(u32),
     /// A chunk.
-    Chunk(ChunkPlace),
+    Chunk(ChunkKind, ChunkPlace),
 }
 
 impl RunEntry {
@@ -182,18 +209,18 @@ impl RunEntry {
         let word = |at: usize| key.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
         let parsed = || match *key.get(RUN_PREFIX_BYTES)? {
             KIND_TIMES => Some(Self::Times(word(RUN_PREFIX_BYTES + 1)?)),
-            KIND_CHUNK => {
-                let part = key.get(RUN_PREFIX_BYTES + 9..)?.try_into().ok()?;
-                Some(Self::Chunk(ChunkPlace {
-                    metric: word(RUN_PREFIX_BYTES + 1)?,
-                    series: word(RUN_PREFIX_BYTES + 5)?,
-                    part: u16::from_be_bytes(part),
-                }))
-            }
+            KIND_CHUNK => Some(Self::Chunk(ChunkKind::Floats, chunk_place(key)?)),
+            KIND_HISTOGRAMS => Some(Self::Chunk(ChunkKind::Histograms, chunk_place(key)?)),
             _ => None,
         };
         parsed().ok_or_else(|| StorageError::corrupt("chunk key", format!("{key:02x?}")))
     }
+}
+
+fn chunk_place(key: &[u8]) -> Option<ChunkPlace> {
+    let word = |at: usize| key.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+    let part = key.get(RUN_PREFIX_BYTES + 9..)?.try_into().ok()?;
+    Some(ChunkPlace { metric: word(RUN_PREFIX_BYTES + 1)?, series: word(RUN_PREFIX_BYTES + 5)?, part: u16::from_be_bytes(part) })
 }
 
 /// The smallest key greater than all that begin with `prefix`, which is not all ones.
@@ -219,10 +246,14 @@ mod tests {
         assert!(runs.is_sorted_by_key(RunKey::prefix));
         for run in runs {
             let place = ChunkPlace { metric: 1, series: 2, part: 3 };
-            assert_eq!(RunKey::parse(&run.chunk(place)).unwrap(), run);
-            assert_eq!(RunEntry::parse(&run.chunk(place)).unwrap(), RunEntry::Chunk(place));
+            let [floats, histograms] = [ChunkKind::Floats, ChunkKind::Histograms].map(|kind| run.chunk(kind, place));
+            assert_eq!(RunKey::parse(&floats).unwrap(), run);
+            assert_eq!(RunEntry::parse(&floats).unwrap(), RunEntry::Chunk(ChunkKind::Floats, place));
+            assert_eq!(RunEntry::parse(&histograms).unwrap(), RunEntry::Chunk(ChunkKind::Histograms, place));
+            assert!(floats < run.chunks_end(ChunkKind::Floats) && run.chunks_end(ChunkKind::Floats) < histograms);
+            assert!(histograms < run.chunks_end(ChunkKind::Histograms) && run.times(u32::MAX) < floats);
             assert_eq!(RunEntry::parse(&run.times(9)).unwrap(), RunEntry::Times(9));
-            assert!(run.prefix() < run.end() && run.chunk(place).as_slice() < run.end().as_slice());
+            assert!(run.prefix() < run.end() && run.chunks_end(ChunkKind::Histograms).as_slice() < run.end().as_slice());
         }
         assert_eq!(family_of_day(day_of_bucket(bucket_of(DAY_MS * 20_000 + 5))), "raw_20000");
         assert!(RunKey::parse(b"short").is_err());

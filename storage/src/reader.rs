@@ -6,12 +6,13 @@
 //! What is merged, from old to new: runs by bucket and seal, frozen generations, the open one. At equal
 //! times the newest wins. What a deletion hides in a run or a frozen generation is left out before.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::fault::Result;
-use crate::keys::{ChunkPlace, RunEntry};
+use crate::head::HeadSamples;
+use crate::histogram::{self, Histogram, chunk::Sample};
+use crate::keys::{ChunkKind, ChunkPlace, RunEntry};
 use crate::labels::SeriesId;
 use crate::rocks::{Caching, Rocks};
 use crate::run::{RecentChunks, Run, RunList};
@@ -31,37 +32,38 @@ pub struct Reader {
     range: Option<(i64, i64)>,
     /// Runs that may hold samples of the range, from old to new.
     sources: Vec<(Arc<Run>, Source)>,
-    head_timestamps: Vec<i64>,
-    head_values: Vec<f64>,
-    /// Seals of frozen generations, and where their samples end in the columns of the head.
-    head_parts: Vec<(u64, usize)>,
+    head: HeadSamples,
+    /// Histograms read, in any order and older ones included; marks of their places stand among the values.
+    found: Vec<Option<Histogram>>,
+    sealed_histograms: Vec<Sample>,
+    histograms: Vec<(u32, Histogram)>,
 }
 
 /// Where a run's chunks come from.
 enum Source {
     Memory(Arc<RecentChunks>),
-    Disk(Window),
+    /// Floats, and histograms if the run has some.
+    Disk(Window, Option<Window>),
 }
 
 impl Reader {
     pub(crate) fn new(state: Arc<ShardState>) -> Self {
         let runs = state.run_list();
-        Self { state, runs, range: None, sources: Vec::new(), head_timestamps: Vec::new(), head_values: Vec::new(), head_parts: Vec::new() }
+        let (head, found, sealed_histograms, histograms) = Default::default();
+        Self { state, runs, range: None, sources: Vec::new(), head, found, sealed_histograms, histograms }
     }
 
     /// Replaces the columns by the samples of a series in `start_ms..=end_ms`: times rise strictly. An
-    /// unknown series has none.
+    /// unknown series has none. Where [`Self::histograms`] names a sample, its value means nothing.
     ///
     /// Errors: `Corrupt`, `Format` or `Database` when this replica's disk cannot be trusted or read.
     pub fn read(&mut self, series: SeriesId, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<()> {
         timestamps.clear();
         values.clear();
-        self.head_timestamps.clear();
-        self.head_values.clear();
-        self.head_parts.clear();
-        let head = &self.state.head;
-        let (head_timestamps, head_values, head_parts) = (&mut self.head_timestamps, &mut self.head_values, &mut self.head_parts);
-        let released = head.read(series, start_ms, end_ms, head_timestamps, head_values, head_parts);
+        self.head.clear();
+        self.found.clear();
+        self.histograms.clear();
+        let released = self.state.head.read(series, start_ms, end_ms, &mut self.head);
         // After the head was read: a deletion that took something from there has been counted before.
         if released > self.runs.sealed || self.state.deletions.load(Ordering::Acquire) > self.runs.tombstones.last {
             // What left the head meanwhile is in a newer list of runs, or hidden by one.
@@ -70,14 +72,43 @@ impl Reader {
         }
         if self.range != Some((start_ms, end_ms)) {
             self.range = Some((start_ms, end_ms));
-            self.sources = self.runs.between(start_ms, end_ms).map(|run| (run.clone(), Source::of(run))).collect();
+            let rocks = &self.state.core.rocks;
+            let sources = self.runs.between(start_ms, end_ms).map(|run| Ok((run.clone(), Source::of(run, rocks)?)));
+            self.sources = sources.collect::<Result<_>>()?;
         }
         let veil = self.runs.tombstones.of_series(series);
-        veil.cut_parts(&self.head_parts, &mut self.head_timestamps, &mut self.head_values);
+        veil.cut_parts(&self.head.parts, &mut self.head.timestamps, &mut self.head.values);
         self.read_sealed(series, start_ms, end_ms, &veil, timestamps, values)?;
-        timestamps.extend_from_slice(&self.head_timestamps);
-        values.extend_from_slice(&self.head_values);
+        timestamps.extend_from_slice(&self.head.timestamps);
+        values.extend_from_slice(&self.head.values);
+        if !self.head.histograms.is_empty() {
+            let from = values.len() - self.head.values.len();
+            self.take_from_head(&mut values[from..])?;
+        }
         merge(timestamps, values);
+        if !self.found.is_empty() {
+            let places = values.iter().enumerate().filter_map(|(at, value)| Some((at, histogram::place_of_mark(*value)?)));
+            self.histograms.extend(places.filter_map(|(at, place)| Some((at as u32, self.found.get_mut(place)?.take()?))));
+        }
+        Ok(())
+    }
+
+    /// Which of the samples that `read` found last are histograms: positions rise.
+    pub fn histograms(&mut self) -> &mut Vec<(u32, Histogram)> {
+        &mut self.histograms
+    }
+
+    /// Decodes the head's histograms; `values` are those that came from the head.
+    fn take_from_head(&mut self, values: &mut [f64]) -> Result<()> {
+        let first = self.found.len();
+        for encoded in &self.head.histograms {
+            self.found.push(Some(Histogram::decode(encoded)?));
+        }
+        for value in values {
+            if let Some(place) = histogram::place_of_mark(*value) {
+                *value = histogram::mark_of_place(first + place);
+            }
+        }
         Ok(())
     }
 
@@ -94,12 +125,24 @@ impl Reader {
         let mut metric = None;
         for (run, source) in &mut self.sources {
             let from = timestamps.len();
+            let histograms = &mut self.sealed_histograms;
+            histograms.clear();
             match source {
-                Source::Memory(chunks) => chunks.read(series, start_ms, end_ms, timestamps, values)?,
-                Source::Disk(window) => {
+                Source::Memory(chunks) => {
+                    chunks.read(series, start_ms, end_ms, timestamps, values)?;
+                    chunks.read_histograms(series, start_ms..=end_ms, histograms)?;
+                }
+                Source::Disk(floats, more) => {
                     let metric = *metric.get_or_insert_with(|| metric_of(state, series));
                     let rocks = &state.core.rocks;
-                    let read = window.read(rocks, run, (metric, series), start_ms..=end_ms, timestamps, values);
+                    let mut read = floats.each_chunk(rocks, run, (metric, series), |chunk| {
+                        run.decode(rocks, chunk, start_ms, end_ms, timestamps, values)
+                    });
+                    if let (Ok(()), Some(more)) = (&read, more) {
+                        read = more.each_chunk(rocks, run, (metric, series), |chunk| {
+                            run.decode_histograms(chunk, start_ms..=end_ms, histograms)
+                        });
+                    }
                     if read.is_err() && !rocks.has_family(&run.key.family()) {
                         // The day expired while it was read.
                         timestamps.truncate(from);
@@ -108,6 +151,11 @@ impl Reader {
                     }
                     read?;
                 }
+            }
+            for (time, histogram) in histograms.drain(..) {
+                timestamps.push(time);
+                values.push(histogram::mark_of_place(self.found.len()));
+                self.found.push(Some(histogram));
             }
             if !veil.is_empty() {
                 veil.cut(u64::from(run.key.seal), from..timestamps.len(), timestamps, values);
@@ -118,11 +166,14 @@ impl Reader {
 }
 
 impl Source {
-    fn of(run: &Run) -> Self {
-        match run.chunks() {
+    fn of(run: &Run, rocks: &Rocks) -> Result<Self> {
+        Ok(match run.chunks() {
             Some(chunks) => Self::Memory(chunks),
-            None => Self::Disk(Window::default()),
-        }
+            None => {
+                let histograms = run.has_histograms(rocks)?.then(|| Window::over(ChunkKind::Histograms));
+                Self::Disk(Window::over(ChunkKind::Floats), histograms)
+            }
+        })
     }
 }
 
@@ -150,9 +201,28 @@ pub(crate) fn merge(timestamps: &mut Vec<i64>, values: &mut Vec<f64>) {
     }
 }
 
-/// A stretch of a run's chunks, copied out of RocksDB.
-#[derive(Default)]
+/// Splits merged samples into floats, which stay, and histograms, which are decoded.
+pub(crate) fn split(samples: &mut HeadSamples) -> Result<Vec<Sample>> {
+    let mut histograms = Vec::new();
+    let mut kept = 0;
+    for at in 0..samples.values.len() {
+        let (time, value) = (samples.timestamps[at], samples.values[at]);
+        match histogram::place_of_mark(value).and_then(|place| samples.histograms.get(place)) {
+            Some(encoded) => histograms.push((time, Histogram::decode(encoded)?)),
+            None => {
+                (samples.timestamps[kept], samples.values[kept]) = (time, value);
+                kept += 1;
+            }
+        }
+    }
+    samples.timestamps.truncate(kept);
+    samples.values.truncate(kept);
+    Ok(histograms)
+}
+
+/// A stretch of a run's chunks of one kind, copied out of RocksDB.
 struct Window {
+    kind: ChunkKind,
     bytes: Vec<u8>,
     /// Chunks in the order of their places, with their ends in `bytes`.
     chunks: Vec<(ChunkPlace, usize)>,
@@ -164,15 +234,18 @@ struct Window {
 }
 
 impl Window {
-    /// Appends the samples of a series, given as (metric, series), that lie in the range.
-    fn read(
+    /// An empty window.
+    fn over(kind: ChunkKind) -> Self {
+        Self { kind, bytes: Vec::new(), chunks: Vec::new(), from: None, is_last: false, limit: 0 }
+    }
+
+    /// Calls `each` with the chunks of a series, given as (metric, series).
+    fn each_chunk(
         &mut self,
         rocks: &Rocks,
         run: &Run,
         (metric, series): (u32, SeriesId),
-        range: RangeInclusive<i64>,
-        timestamps: &mut Vec<i64>,
-        values: &mut Vec<f64>,
+        mut each: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let first = ChunkPlace { metric, series, part: 0 };
         if !self.covers(first) {
@@ -184,7 +257,7 @@ impl Window {
             if (place.metric, place.series) != (metric, series) {
                 break;
             }
-            run.decode(rocks, &self.bytes[start..*end], *range.start(), *range.end(), timestamps, values)?;
+            each(&self.bytes[start..*end])?;
             start = *end;
         }
         Ok(())
@@ -208,9 +281,9 @@ impl Window {
             return Ok(());
         }
         let last = ChunkPlace { part: u16::MAX, ..first };
-        let mut scan = rocks.scan(&family, &run.key.chunk(first), Some(&run.key.end()), Caching::Fill)?;
+        let mut scan = rocks.scan(&family, &run.key.chunk(self.kind, first), Some(&run.key.chunks_end(self.kind)), Caching::Fill)?;
         while let Some((key, value)) = scan.item()? {
-            if let RunEntry::Chunk(place) = RunEntry::parse(key)? {
+            if let RunEntry::Chunk(_, place) = RunEntry::parse(key)? {
                 self.bytes.extend_from_slice(value);
                 self.chunks.push((place, self.bytes.len()));
                 if place > last && self.bytes.len() >= self.limit {

@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, RangeInclusive};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 use crate::chunk::{ChunkView, TimesPlace, TimesView};
 use crate::fault::{Result, StorageError};
-use crate::keys::{Bucket, ChunkPlace, RunEntry, RunKey, bucket_of, bucket_start};
+use crate::histogram::{self, chunk::Sample};
+use crate::keys::{Bucket, ChunkKind, ChunkPlace, RunEntry, RunKey, bucket_of, bucket_start};
 use crate::labels::{SeriesId, ShardId};
 use crate::rocks::{Caching, Rocks};
 use crate::tombstones::{Tombstone, Tombstones};
@@ -25,6 +26,8 @@ pub(crate) struct Run {
     recent: RwLock<Option<Arc<RecentChunks>>>,
     /// Shared timestamps, decoded when first needed.
     times: Mutex<HashMap<u32, Arc<Vec<i64>>>>,
+    /// Whether there are histograms in it, once that is known.
+    has_histograms: OnceLock<bool>,
     /// The number of the last tombstone whose hidden samples are not in it.
     cleaned: u64,
 }
@@ -62,12 +65,13 @@ impl Run {
 
     /// A run found on disk.
     pub fn on_disk(key: RunKey) -> Self {
-        Self { key, recent: RwLock::default(), times: Mutex::default(), cleaned: 0 }
+        Self { key, recent: RwLock::default(), times: Mutex::default(), has_histograms: OnceLock::new(), cleaned: 0 }
     }
 
     /// A run just written, with its chunks still in memory.
     pub fn recent(key: RunKey, chunks: RecentChunks) -> Self {
-        Self { key, recent: RwLock::new(Some(Arc::new(chunks))), times: Mutex::default(), cleaned: 0 }
+        let has_histograms = OnceLock::from(!chunks.histograms.is_empty());
+        Self { key, recent: RwLock::new(Some(Arc::new(chunks))), times: Mutex::default(), has_histograms, cleaned: 0 }
     }
 
     /// The run, known to hold nothing that tombstones up to this number hide.
@@ -80,6 +84,20 @@ impl Run {
     pub fn may_hide(&self, tombstone: &Tombstone) -> bool {
         let buckets = bucket_of(tombstone.start_ms)..=bucket_of(tombstone.end_ms);
         u64::from(self.key.seal) <= tombstone.bound && self.cleaned < tombstone.number && buckets.contains(&self.key.bucket)
+    }
+
+    /// Whether there are histograms in it. Most runs have none; the disk is asked once.
+    pub fn has_histograms(&self, rocks: &Rocks) -> Result<bool> {
+        if let Some(known) = self.has_histograms.get() {
+            return Ok(*known);
+        }
+        let family = self.key.family();
+        if !rocks.has_family(&family) {
+            return Ok(false);
+        }
+        let from = self.key.chunks_end(ChunkKind::Floats);
+        let found = rocks.scan(&family, &from, Some(&self.key.chunks_end(ChunkKind::Histograms)), Caching::Fill)?.item()?.is_some();
+        Ok(*self.has_histograms.get_or_init(|| found))
     }
 
     /// The chunks in memory, if they are kept.
@@ -136,17 +154,50 @@ impl Run {
         if let Some(chunks) = self.chunks() {
             return chunks.read(series, start_ms, end_ms, timestamps, values);
         }
+        self.scan_one(rocks, ChunkKind::Floats, metric, series, |chunk| self.decode(rocks, chunk, start_ms, end_ms, timestamps, values))
+    }
+
+    /// Appends one series' histograms in the range, from memory or from disk.
+    pub fn read_one_histograms(
+        &self,
+        rocks: &Rocks,
+        metric: u32,
+        series: SeriesId,
+        range: RangeInclusive<i64>,
+        samples: &mut Vec<Sample>,
+    ) -> Result<()> {
+        if !self.has_histograms(rocks)? {
+            return Ok(());
+        }
+        match self.chunks() {
+            Some(chunks) => chunks.read_histograms(series, range, samples),
+            None => self.scan_one(rocks, ChunkKind::Histograms, metric, series, |chunk| self.decode_histograms(chunk, range.clone(), samples)),
+        }
+    }
+
+    /// Appends the histograms of one chunk of this run that lie in the range.
+    pub fn decode_histograms(&self, chunk: &[u8], range: RangeInclusive<i64>, samples: &mut Vec<Sample>) -> Result<()> {
+        Ok(histogram::chunk::decode(chunk, bucket_start(self.key.bucket), *range.start(), *range.end(), samples)?)
+    }
+
+    /// Calls `each` with every chunk of one kind that a series has on disk.
+    fn scan_one(
+        &self,
+        rocks: &Rocks,
+        kind: ChunkKind,
+        metric: u32,
+        series: SeriesId,
+        mut each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         let family = self.key.family();
         if !rocks.has_family(&family) {
             return Ok(());
         }
-        let from = self.key.chunk(ChunkPlace { metric, series, part: 0 });
-        let mut scan = rocks.scan(&family, &from, Some(&self.key.end()), Caching::Fill)?;
+        let from = self.key.chunk(kind, ChunkPlace { metric, series, part: 0 });
+        let mut scan = rocks.scan(&family, &from, Some(&self.key.chunks_end(kind)), Caching::Fill)?;
         while let Some((key, value)) = scan.item()? {
             match RunEntry::parse(key)? {
-                RunEntry::Chunk(place) if place.series == series && place.metric == metric => {
-                    self.decode(rocks, value, start_ms, end_ms, timestamps, values)?;
-                }
+                RunEntry::Chunk(_, place) if place.series == series && place.metric == metric => each(value)?,
                 _ => break,
             }
             scan.advance();
@@ -209,42 +260,80 @@ fn trim(from: usize, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, valu
 
 /// Encoded chunks of one run in memory, in the order they have on disk.
 pub(crate) struct RecentChunks {
+    floats: ChunkTable,
+    histograms: ChunkTable,
+    /// Shared timestamps by number.
+    times: Vec<Vec<i64>>,
+    bucket: Bucket,
+}
+
+impl RecentChunks {
+    /// Takes encoded chunks, and the shared timestamps by number.
+    pub fn new(bucket: Bucket, floats: ChunkTable, histograms: ChunkTable, times: Vec<Vec<i64>>) -> Self {
+        Self { floats, histograms, times, bucket }
+    }
+
+    /// Appends the float samples of a series that lie in `start_ms..=end_ms`.
+    pub fn read(&self, series: SeriesId, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<()> {
+        let times = |id: u32| {
+            let known = self.times.get(id as usize);
+            known.ok_or_else(|| StorageError::corrupt("chunk", format!("there are no timestamps {id}")))
+        };
+        for chunk in self.floats.of_series(series) {
+            decode(self.bucket, chunk, times, start_ms..=end_ms, timestamps, values)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the histograms of a series that lie in the range.
+    pub fn read_histograms(&self, series: SeriesId, range: RangeInclusive<i64>, samples: &mut Vec<Sample>) -> Result<()> {
+        for chunk in self.histograms.of_series(series) {
+            histogram::chunk::decode(chunk, bucket_start(self.bucket), *range.start(), *range.end(), samples)?;
+        }
+        Ok(())
+    }
+
+    /// How many chunks there are, and of how many series; one that has both kinds counts twice.
+    fn count(&self) -> (u64, u64) {
+        let (floats, histograms) = (self.floats.count(), self.histograms.count());
+        (floats.0 + histograms.0, floats.1 + histograms.1)
+    }
+
+    /// Bytes of memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let times: usize = self.times.iter().map(|times| times.capacity() * 8 + 24).sum();
+        (self.floats.memory_bytes() + self.histograms.memory_bytes() + times) as u64
+    }
+}
+
+/// Encoded chunks, found by their series.
+#[derive(Default)]
+pub(crate) struct ChunkTable {
     bytes: Vec<u8>,
     /// (series, end of its chunk in `bytes`); parts of one series stand side by side.
     chunks: Vec<(SeriesId, u32)>,
     /// Position of a series' first chunk in `chunks`, by series number from `first_series` on.
     starts: Vec<u32>,
     first_series: SeriesId,
-    /// Shared timestamps by number.
-    times: Vec<Vec<i64>>,
-    bucket: Bucket,
 }
 
 const NO_CHUNK: u32 = u32::MAX;
 
-impl RecentChunks {
-    /// Takes encoded chunks: (series, end of the chunk in `bytes`), parts side by side, and the shared
-    /// timestamps by number.
-    pub fn new(bucket: Bucket, bytes: Vec<u8>, chunks: Vec<(SeriesId, u32)>, times: Vec<Vec<i64>>) -> Self {
+impl ChunkTable {
+    /// Takes encoded chunks: (series, end of the chunk in `bytes`), parts side by side.
+    pub fn new(bytes: Vec<u8>, chunks: Vec<(SeriesId, u32)>) -> Self {
         let first_series = chunks.iter().map(|chunk| chunk.0).min().unwrap_or(0);
         let last_series = chunks.iter().map(|chunk| chunk.0).max().unwrap_or(0);
         let mut starts = vec![NO_CHUNK; (last_series - first_series) as usize + 1];
         for (position, (series, _)) in chunks.iter().enumerate().rev() {
             starts[(series - first_series) as usize] = position as u32;
         }
-        Self { bytes, chunks, starts, first_series, times, bucket }
+        Self { bytes, chunks, starts, first_series }
     }
 
-    /// Appends the samples of a series that lie in `start_ms..=end_ms`.
-    pub fn read(&self, series: SeriesId, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<()> {
-        let times = |id: u32| {
-            let known = self.times.get(id as usize);
-            known.ok_or_else(|| StorageError::corrupt("chunk", format!("there are no timestamps {id}")))
-        };
-        for chunk in self.of_series(series) {
-            decode(self.bucket, chunk, times, start_ms..=end_ms, timestamps, values)?;
-        }
-        Ok(())
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
     }
 
     /// How many chunks there are, and of how many series.
@@ -265,10 +354,8 @@ impl RecentChunks {
         })
     }
 
-    /// Bytes of memory.
-    pub fn memory_bytes(&self) -> u64 {
-        let times: usize = self.times.iter().map(|times| times.capacity() * 8 + 24).sum();
-        (self.bytes.capacity() + self.chunks.capacity() * 8 + self.starts.capacity() * 4 + times) as u64
+    fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.chunks.capacity() * 8 + self.starts.capacity() * 4
     }
 }
 

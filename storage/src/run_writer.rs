@@ -14,10 +14,11 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::chunk::{self, Encoder, Hint};
 use crate::fault::Result;
 use crate::index::MetricId;
-use crate::keys::{ChunkPlace, RunKey, bucket_start};
+use crate::histogram::{self, chunk::Sample};
+use crate::keys::{ChunkKind, ChunkPlace, RunKey, bucket_start};
 use crate::labels::SeriesId;
 use crate::rocks::Rocks;
-use crate::run::{RecentChunks, Run};
+use crate::run::{ChunkTable, RecentChunks, Run};
 
 /// Sharing is given up for a run when this many blocks of timestamps are used less than twice on average.
 const TIMES_TRIED: usize = 256;
@@ -28,6 +29,8 @@ pub(crate) struct RunWriter {
     bytes: Vec<u8>,
     /// Each chunk with its place and where it stands in `bytes`.
     chunks: Vec<(ChunkPlace, Range<usize>)>,
+    /// Chunks of histograms, likewise.
+    histograms: Vec<(ChunkPlace, Range<usize>)>,
     /// By hash: position in `blocks`.
     times: HashMap<u64, u32>,
     blocks: Vec<Vec<i64>>,
@@ -41,7 +44,7 @@ impl RunWriter {
     /// An empty run.
     pub fn new(key: RunKey) -> Self {
         let (bytes, chunks, blocks, spilled) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { key, bytes, chunks, times: HashMap::new(), blocks, shared_uses: 0, samples: 0, spilled }
+        Self { key, bytes, chunks, histograms: Vec::new(), times: HashMap::new(), blocks, shared_uses: 0, samples: 0, spilled }
     }
 
     /// Adds all samples that a series has in this run.
@@ -53,6 +56,16 @@ impl RunWriter {
             self.encode(encoder, timestamps, values, hint);
             let place = ChunkPlace { metric, series, part: part as u16 };
             self.chunks.push((place, start..self.bytes.len()));
+        }
+    }
+
+    /// Adds all histograms that a series has in this run.
+    pub fn push_histograms(&mut self, encoder: &mut Encoder, metric: MetricId, series: SeriesId, samples: &[Sample]) {
+        self.samples += samples.len() as u64;
+        let start = self.bytes.len();
+        histogram::chunk::encode(encoder, bucket_start(self.key.bucket), samples, &mut self.bytes);
+        if start < self.bytes.len() {
+            self.histograms.push((ChunkPlace { metric, series, part: 0 }, start..self.bytes.len()));
         }
     }
 
@@ -98,12 +111,18 @@ impl RunWriter {
         if self.bytes.len() < bytes_max {
             return Ok(());
         }
-        let mut file = rocks.sorted_file(&files.next())?;
-        for (place, range) in self.chunks.drain(..) {
-            file.put(&self.key.chunk(place), &self.bytes[range])?;
+        // One file for each kind, so that the ranges of the files of a run do not overlap.
+        for (kind, chunks) in [(ChunkKind::Floats, &mut self.chunks), (ChunkKind::Histograms, &mut self.histograms)] {
+            if chunks.is_empty() {
+                continue;
+            }
+            let mut file = rocks.sorted_file(&files.next())?;
+            for (place, range) in chunks.drain(..) {
+                file.put(&self.key.chunk(kind, place), &self.bytes[range])?;
+            }
+            self.spilled.push(file.finish()?);
         }
         self.bytes.clear();
-        self.spilled.push(file.finish()?);
         Ok(())
     }
 
@@ -117,7 +136,8 @@ impl RunWriter {
             paths.append(&mut self.spilled);
         }
         self.chunks.sort_unstable_by_key(|chunk| chunk.0);
-        if !(self.blocks.is_empty() && self.chunks.is_empty()) {
+        self.histograms.sort_unstable_by_key(|chunk| chunk.0);
+        if !(self.blocks.is_empty() && self.chunks.is_empty() && self.histograms.is_empty()) {
             paths.push(self.write_file(rocks, encoder, files)?);
         }
         let family = self.key.family();
@@ -126,13 +146,8 @@ impl RunWriter {
         if !is_whole {
             return Ok(Run::on_disk(self.key));
         }
-        let mut sorted = Vec::with_capacity(self.bytes.len());
-        let mut ends = Vec::with_capacity(self.chunks.len());
-        for (place, range) in self.chunks {
-            sorted.extend_from_slice(&self.bytes[range]);
-            ends.push((place.series, sorted.len() as u32));
-        }
-        Ok(Run::recent(self.key, RecentChunks::new(self.key.bucket, sorted, ends, self.blocks)))
+        let (floats, histograms) = (table(&self.bytes, self.chunks), table(&self.bytes, self.histograms));
+        Ok(Run::recent(self.key, RecentChunks::new(self.key.bucket, floats, histograms, self.blocks)))
     }
 
     /// Writes shared timestamps and the chunks in memory, which are sorted.
@@ -144,11 +159,24 @@ impl RunWriter {
             encoder.encode_times(bucket_start(self.key.bucket), timestamps, &mut block);
             file.put(&self.key.times(id as u32), &block)?;
         }
-        for (place, range) in &self.chunks {
-            file.put(&self.key.chunk(*place), &self.bytes[range.clone()])?;
+        for (kind, chunks) in [(ChunkKind::Floats, &self.chunks), (ChunkKind::Histograms, &self.histograms)] {
+            for (place, range) in chunks {
+                file.put(&self.key.chunk(kind, *place), &self.bytes[range.clone()])?;
+            }
         }
         file.finish()
     }
+}
+
+/// Sorted chunks as they stay in memory.
+fn table(bytes: &[u8], chunks: Vec<(ChunkPlace, Range<usize>)>) -> ChunkTable {
+    let mut sorted = Vec::with_capacity(chunks.iter().map(|(_, range)| range.len()).sum());
+    let mut ends = Vec::with_capacity(chunks.len());
+    for (place, range) in chunks {
+        sorted.extend_from_slice(&bytes[range]);
+        ends.push((place.series, sorted.len() as u32));
+    }
+    ChunkTable::new(sorted, ends)
 }
 
 fn times_hash(timestamps: &[i64]) -> u64 {

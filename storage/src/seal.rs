@@ -18,10 +18,10 @@ use std::sync::atomic::Ordering;
 use crate::catalog::{self, CatalogWriter, Record};
 use crate::chunk::{Encoder, Hint};
 use crate::fault::Result;
-use crate::head::FrozenHead;
+use crate::head::{FrozenHead, HeadSamples};
 use crate::index::MetricId;
 use crate::keys::{Bucket, RunKey, bucket_of, bucket_start, day_of_bucket};
-use crate::reader::merge;
+use crate::reader::{merge, split};
 use crate::run::Run;
 use crate::run_writer::RunWriter;
 use crate::state::{Sealing, ShardState, is_expired};
@@ -70,7 +70,7 @@ impl Frozen {
         let state = &self.state;
         let mut sealing = state.sealing.lock();
         let mut encoder = Encoder::new();
-        let writers = self.encode(&mut sealing, &mut encoder);
+        let writers = self.encode(&mut sealing, &mut encoder)?;
         let mut sealed = Sealed::default();
         let mut runs: Vec<Arc<Run>> = Vec::new();
         for writer in writers.into_values() {
@@ -92,23 +92,31 @@ impl Frozen {
     }
 
     /// Encodes all samples, by bucket.
-    fn encode(&self, sealing: &mut Sealing, encoder: &mut Encoder) -> BTreeMap<Bucket, RunWriter> {
+    fn encode(&self, sealing: &mut Sealing, encoder: &mut Encoder) -> Result<BTreeMap<Bucket, RunWriter>> {
         let metrics: Vec<MetricId> = self.state.index.read().metrics().to_vec();
         // A generation that an earlier seal gave up is written under this one's number, which tombstones do not reach.
         let tombstones = self.state.run_list().tombstones.clone();
         sealing.hints.resize(self.series_count as usize, Hint::default());
         let mut writers: BTreeMap<Bucket, RunWriter> = BTreeMap::new();
-        let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+        let mut samples = HeadSamples::default();
         for series in 0..self.series_count {
-            timestamps.clear();
-            values.clear();
-            self.head.read(series, &tombstones.of_series(series), &mut timestamps, &mut values);
-            merge(&mut timestamps, &mut values);
+            samples.clear();
+            self.head.read(series, &tombstones.of_series(series), &mut samples);
+            merge(&mut samples.timestamps, &mut samples.values);
+            if !samples.histograms.is_empty() {
+                let histograms = split(&mut samples)?;
+                let metric = metrics[series as usize];
+                for (bucket, part) in by_bucket(&histograms, |sample| sample.0) {
+                    if !is_expired(&self.state.core, bucket) {
+                        let writer = writers.entry(bucket).or_insert_with(|| RunWriter::new(self.run_key(bucket)));
+                        writer.push_histograms(encoder, metric, series, part);
+                    }
+                }
+            }
+            let HeadSamples { timestamps, values, .. } = &samples;
             let mut from = 0;
-            while from < timestamps.len() {
-                let bucket = bucket_of(timestamps[from]);
-                let next_start = bucket_start(bucket + 1);
-                let end = from + timestamps[from..].partition_point(|time| *time < next_start);
+            for (bucket, part) in by_bucket(timestamps, |time| *time) {
+                let end = from + part.len();
                 if !is_expired(&self.state.core, bucket) {
                     let writer = writers.entry(bucket).or_insert_with(|| RunWriter::new(self.run_key(bucket)));
                     let hint = &mut sealing.hints[series as usize];
@@ -118,7 +126,7 @@ impl Frozen {
                 from = end;
             }
         }
-        writers
+        Ok(writers)
     }
 
     fn run_key(&self, bucket: Bucket) -> RunKey {
@@ -170,6 +178,18 @@ impl Frozen {
         state.durable_series.fetch_max(self.series_count, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Cuts samples in the order of time at bucket borders.
+fn by_bucket<T>(samples: &[T], time: impl Fn(&T) -> i64) -> impl Iterator<Item = (Bucket, &[T])> {
+    let mut rest = samples;
+    std::iter::from_fn(move || {
+        let bucket = bucket_of(time(rest.first()?));
+        let next_start = bucket_start(bucket + 1);
+        let (part, later) = rest.split_at(rest.partition_point(|sample| time(sample) < next_start).max(1));
+        rest = later;
+        Some((bucket, part))
+    })
 }
 
 impl ShardState {

@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::exemplar::{Exemplar, Metadata};
 use crate::fault::Result;
 use crate::head::HeadExtent;
+use crate::histogram;
 use crate::index::{Matcher, SeriesLabels};
 use crate::keys::{Bucket, Owner};
 use crate::labels::{SeriesHash, SeriesId, ShardId};
@@ -224,6 +225,9 @@ impl Shard {
         let all = state.index.read().matching(&[]);
         for series in all.to_vec() {
             reader.read(series, i64::MIN, i64::MAX, &mut timestamps, &mut values)?;
+            for (at, histogram) in reader.histograms().drain(..) {
+                values[at as usize] = f64::from_bits(histogram::marker_of(&histogram.encoded()));
+            }
             canonical.clear();
             state.index.read().canonical(series, &mut canonical);
             total = total.wrapping_add(hash_series(series, &canonical, &timestamps, &values));

@@ -14,6 +14,7 @@ use crate::catalog::{self, Record};
 use crate::core::Core;
 use crate::fault::{Result, StorageError};
 use crate::head::Head;
+use crate::histogram;
 use crate::index::{DAY_MS, Index, day_of};
 use crate::keys::{FAMILY_RAW_PREFIX, Owner, RunKey, bucket_of, bucket_start, day_of_bucket};
 use crate::labels::{self, SeriesId};
@@ -121,6 +122,11 @@ impl ShardState {
             run.read_one(&self.core.rocks, metric, series, timestamp_ms..=timestamp_ms, &mut timestamps, &mut values)?;
             if let Some(value) = values.first() {
                 return Ok(Some(value.to_bits()));
+            }
+            let mut samples = Vec::new();
+            run.read_one_histograms(&self.core.rocks, metric, series, timestamp_ms..=timestamp_ms, &mut samples)?;
+            if let Some((_, histogram)) = samples.first() {
+                return Ok(Some(histogram::marker_of(&histogram.encoded())));
             }
         }
         Ok(None)

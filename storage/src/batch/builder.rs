@@ -3,9 +3,11 @@
 use super::beside::{self, Deletion, ExemplarTarget};
 use super::{
     CHECKSUM_BYTES, Columns, ConflictPolicy, NEW_SERIES_MAX, SAMPLES_MAX, SECTION_DEFINITIONS, SECTION_DELETIONS, SECTION_EXEMPLARS,
-    SECTION_KNOWN_SAMPLES, SECTION_METADATA, SECTION_NEW_SAMPLES, TARGET_STEP, TIMESTAMP_STEP, VERSION, numbers, runs,
+    SECTION_KNOWN_HISTOGRAMS, SECTION_KNOWN_SAMPLES, SECTION_METADATA, SECTION_NEW_HISTOGRAMS, SECTION_NEW_SAMPLES, TARGET_STEP,
+    TIMESTAMP_STEP, VERSION, numbers, runs,
 };
 use crate::exemplar::{Exemplar, Metadata};
+use crate::histogram;
 use crate::labels::SeriesId;
 use crate::varint;
 
@@ -21,6 +23,9 @@ pub struct BatchBuilder {
     defined: u32,
     new: Columns,
     known: Columns,
+    /// Payloads of new and of known series, as their sections hold them.
+    new_histograms: Vec<u8>,
+    known_histograms: Vec<u8>,
     exemplars: Records,
     metadata: Records,
     deletions: Records,
@@ -52,6 +57,8 @@ impl BatchBuilder {
             defined: 0,
             new: Columns::default(),
             known: Columns::default(),
+            new_histograms: Vec::new(),
+            known_histograms: Vec::new(),
             exemplars: Records::default(),
             metadata: Records::default(),
             deletions: Records::default(),
@@ -67,6 +74,8 @@ impl BatchBuilder {
         self.defined = 0;
         self.new.clear();
         self.known.clear();
+        self.new_histograms.clear();
+        self.known_histograms.clear();
         self.exemplars.clear();
         self.metadata.clear();
         self.deletions.clear();
@@ -82,6 +91,23 @@ impl BatchBuilder {
     #[inline]
     pub fn push(&mut self, series: SeriesId, timestamp_ms: i64, value: f64) {
         self.known.push(series, timestamp_ms, value);
+    }
+
+    /// Adds a histogram, in its encoded form, of a series whose number is known.
+    pub fn push_histogram(&mut self, series: SeriesId, timestamp_ms: i64, encoded: &[u8]) {
+        self.known.push(series, timestamp_ms, f64::from_bits(histogram::marker_of(encoded)));
+        put_payload(&mut self.known_histograms, encoded);
+    }
+
+    /// Adds a histogram, in its encoded form, of a series defined in this batch.
+    pub fn push_defined_histogram(&mut self, series: NewSeries, timestamp_ms: i64, encoded: &[u8]) {
+        self.new.push(series.0, timestamp_ms, f64::from_bits(histogram::marker_of(encoded)));
+        put_payload(&mut self.new_histograms, encoded);
+    }
+
+    /// Bytes of the histograms added.
+    pub fn histogram_bytes(&self) -> usize {
+        self.new_histograms.len() + self.known_histograms.len()
     }
 
     /// Defines a new series by its canonical label bytes. Should two batches define the same series, it is
@@ -157,7 +183,7 @@ impl BatchBuilder {
     pub fn encode(&mut self) -> Vec<u8> {
         assert!(self.len() <= SAMPLES_MAX, "{} samples in a batch, at most {SAMPLES_MAX}", self.len());
         assert!(self.defined as usize <= NEW_SERIES_MAX, "{} new series in a batch", self.defined);
-        let mut out = Vec::with_capacity(64 + self.definitions.len() + self.len() * 4);
+        let mut out = Vec::with_capacity(64 + self.definitions.len() + self.histogram_bytes() + self.len() * 4);
         out.extend_from_slice(&[0; CHECKSUM_BYTES]);
         out.extend_from_slice(&[VERSION, self.policy.to_byte()]);
         if self.defined > 0 {
@@ -173,6 +199,11 @@ impl BatchBuilder {
                 put_section(&mut out, tag, &self.section);
             }
         }
+        for (tag, payloads) in [(SECTION_NEW_HISTOGRAMS, &self.new_histograms), (SECTION_KNOWN_HISTOGRAMS, &self.known_histograms)] {
+            if !payloads.is_empty() {
+                put_section(&mut out, tag, payloads);
+            }
+        }
         let beside = [(SECTION_EXEMPLARS, &self.exemplars), (SECTION_METADATA, &self.metadata), (SECTION_DELETIONS, &self.deletions)];
         for (tag, records) in beside.into_iter().filter(|(_, records)| records.count > 0) {
             self.section.clear();
@@ -184,6 +215,11 @@ impl BatchBuilder {
         out[..CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
         out
     }
+}
+
+fn put_payload(payloads: &mut Vec<u8>, encoded: &[u8]) {
+    varint::put(payloads, encoded.len() as u64);
+    payloads.extend_from_slice(encoded);
 }
 
 fn put_section(out: &mut Vec<u8>, tag: u64, body: &[u8]) {

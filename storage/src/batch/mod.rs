@@ -11,11 +11,16 @@
 //!   1 definitions       varint(count)  { varint(length) canonical label bytes }
 //!   2 samples of new    columns
 //!   3 samples of known  columns
+//!   4 histograms of 2   { varint(length) encoded histogram }, one for each marker among the values, in their order
+//!   5 histograms of 3   likewise
 //!   6 exemplars, 7 metadata, 8 deletions: see `beside`
 //! columns   varint(count)  varint(length) targets as runs  varint(length) timestamps as runs  values
 //! ```
 //!
-//! Native histograms, exemplars, metadata and start timestamps will be further sections. A section that a
+//! A histogram is a marker among the values ([`crate::histogram`]) and a payload beside them; a batch in which the two do not agree,
+//! or whose histograms no validation would let pass, is malformed as a whole.
+//!
+//! Exemplars, metadata and start timestamps will be further sections. A section that a
 //! node does not know is an error and not skipped: replicas that apply the same log must end up the same.
 //! Several batches merged into one log entry are a [`join`].
 
@@ -34,6 +39,8 @@ pub use builder::{BatchBuilder, NewSeries};
 pub use join::{Parts, join, parts};
 pub use reader::BatchReader;
 
+use std::sync::Arc;
+
 /// The most samples in one batch.
 pub const SAMPLES_MAX: usize = 1 << 22;
 /// The most new series in one batch.
@@ -45,6 +52,8 @@ const CHECKSUM_BYTES: usize = 4;
 const SECTION_DEFINITIONS: u64 = 1;
 const SECTION_NEW_SAMPLES: u64 = 2;
 const SECTION_KNOWN_SAMPLES: u64 = 3;
+const SECTION_NEW_HISTOGRAMS: u64 = 4;
+const SECTION_KNOWN_HISTOGRAMS: u64 = 5;
 const SECTION_EXEMPLARS: u64 = 6;
 const SECTION_METADATA: u64 = 7;
 const SECTION_DELETIONS: u64 = 8;
@@ -86,8 +95,10 @@ pub struct Columns {
     pub targets: Vec<u32>,
     /// Unix milliseconds.
     pub timestamps: Vec<i64>,
-    /// Any bit pattern.
+    /// Any bit pattern. That of a histogram is its marker.
     pub values: Vec<f64>,
+    /// The encoded forms of those samples that are histograms, in their order.
+    pub histograms: Vec<Arc<[u8]>>,
 }
 
 impl Columns {
@@ -108,6 +119,7 @@ impl Columns {
         self.targets.clear();
         self.timestamps.clear();
         self.values.clear();
+        self.histograms.clear();
     }
 
     #[inline]

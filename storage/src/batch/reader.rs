@@ -3,10 +3,14 @@
 use super::beside::{self, Deletion, ExemplarTarget};
 use super::{
     CHECKSUM_BYTES, Columns, ConflictPolicy, NEW_SERIES_MAX, SAMPLES_MAX, SECTION_DEFINITIONS, SECTION_DELETIONS, SECTION_EXEMPLARS,
-    SECTION_KNOWN_SAMPLES, SECTION_METADATA, SECTION_NEW_SAMPLES, TARGET_STEP, TIMESTAMP_STEP, VERSION, numbers, runs,
+    SECTION_KNOWN_HISTOGRAMS, SECTION_KNOWN_SAMPLES, SECTION_METADATA, SECTION_NEW_HISTOGRAMS, SECTION_NEW_SAMPLES, TARGET_STEP,
+    TIMESTAMP_STEP, VERSION, numbers, runs,
 };
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::exemplar::{Exemplar, Metadata};
+use crate::histogram::{self, Histogram};
 use crate::labels;
 use crate::varint::Cursor;
 
@@ -17,6 +21,8 @@ pub struct BatchReader<'a> {
     definitions: Vec<&'a [u8]>,
     new: ColumnsBody<'a>,
     known: ColumnsBody<'a>,
+    new_histograms: &'a [u8],
+    known_histograms: &'a [u8],
     exemplars: Vec<(ExemplarTarget, Exemplar)>,
     metadata: Vec<Metadata>,
     deletions: Vec<Deletion>,
@@ -48,6 +54,8 @@ impl<'a> BatchReader<'a> {
             definitions: Vec::new(),
             new: empty,
             known: empty,
+            new_histograms: &[],
+            known_histograms: &[],
             exemplars: Vec::new(),
             metadata: Vec::new(),
             deletions: Vec::new(),
@@ -78,6 +86,8 @@ impl<'a> BatchReader<'a> {
                 let columns = ColumnsBody { count, body: cursor.rest() };
                 *if tag == SECTION_NEW_SAMPLES { &mut self.new } else { &mut self.known } = columns;
             }
+            SECTION_NEW_HISTOGRAMS => self.new_histograms = body,
+            SECTION_KNOWN_HISTOGRAMS => self.known_histograms = body,
             SECTION_EXEMPLARS => self.exemplars = beside::read_exemplars(body, self.definitions.len())?,
             SECTION_METADATA => self.metadata = beside::read_metadata(body)?,
             SECTION_DELETIONS => self.deletions = beside::read_deletions(body)?,
@@ -135,7 +145,11 @@ impl<'a> BatchReader<'a> {
         if columns.targets.iter().any(|&target| target as usize >= self.definitions.len()) {
             return Err(Error::Corrupt { what: Columns::FORMAT, detail: "a sample of a series that is not defined" });
         }
-        decode_columns(self.known, columns)
+        let known = columns.len();
+        decode_columns(self.known, columns)?;
+        let (new_values, known_values) = columns.values.split_at(known);
+        take_histograms(self.new_histograms, new_values, &mut columns.histograms)?;
+        take_histograms(self.known_histograms, known_values, &mut columns.histograms)
     }
 }
 
@@ -149,6 +163,28 @@ fn read_definitions<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<&'a [u8]>> {
         definitions.push(definition);
     }
     if cursor.is_empty() { Ok(definitions) } else { Err(cursor.corrupt("definitions have bytes left over")) }
+}
+
+/// Reads the payloads of the markers among `values`: as many as there are, each with its own hash, each a histogram that may be stored.
+fn take_histograms(payloads: &[u8], values: &[f64], into: &mut Vec<Arc<[u8]>>) -> Result<()> {
+    // One pass without branches over what are usually floats only.
+    let markers = values.iter().fold(0usize, |sum, value| sum + usize::from(histogram::is_marker(value.to_bits())));
+    let mut cursor = Cursor::new(payloads, Columns::FORMAT);
+    if markers > 0 {
+        into.reserve(markers.min(payloads.len()));
+        for marker in values.iter().map(|value| value.to_bits()).filter(|&bits| histogram::is_marker(bits)) {
+            let length = cursor.count(usize::MAX)?;
+            let payload = cursor.take(length)?;
+            if histogram::marker_of(payload) != marker {
+                return Err(cursor.corrupt("a histogram that its marker does not name"));
+            }
+            if Histogram::decode(payload)?.validate().is_err() {
+                return Err(cursor.corrupt("a histogram that is not valid"));
+            }
+            into.push(payload.into());
+        }
+    }
+    if cursor.is_empty() { Ok(()) } else { Err(cursor.corrupt("histograms left over")) }
 }
 
 fn decode_columns(columns: ColumnsBody<'_>, into: &mut Columns) -> Result<()> {

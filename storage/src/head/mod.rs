@@ -23,10 +23,33 @@ use parking_lot::RwLock;
 
 use crate::batch::{Columns, ConflictPolicy};
 use crate::fault::Result;
+use crate::histogram;
 use crate::labels::SeriesId;
 use crate::series_set::SeriesSet;
 use crate::tombstones::{Tombstones, Veil};
 use stripe::{AppendContext, Fate, FrozenStripe, STRIPE_SERIES, Stripe};
+
+/// Samples of one series, oldest generation first; of equal times the last is the newest.
+#[derive(Default)]
+pub(crate) struct HeadSamples {
+    pub timestamps: Vec<i64>,
+    /// That of a histogram is the mark of its place in `histograms`.
+    pub values: Vec<f64>,
+    /// Encoded forms.
+    pub histograms: Vec<Arc<[u8]>>,
+    /// The seal of each frozen generation and where its samples end, for the caller to leave out what is hidden.
+    pub parts: Vec<(u64, usize)>,
+}
+
+impl HeadSamples {
+    /// Removes all samples and keeps the memory.
+    pub fn clear(&mut self) {
+        self.timestamps.clear();
+        self.values.clear();
+        self.histograms.clear();
+        self.parts.clear();
+    }
+}
 
 /// What became of the samples of one batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,11 +152,15 @@ impl Head {
         let mut today: Range<i64> = 0..0;
         let mut stripe_marks = Vec::new();
         let mut next = 0;
+        let mut histograms = columns.histograms.iter();
         while next < columns.len() {
             let number = columns.targets[next] / STRIPE_SERIES;
             if columns.targets[next] >= series_count {
                 tally.unknown_series += 1;
                 tally.first_unknown.get_or_insert(columns.targets[next]);
+                if histogram::is_marker(columns.values[next].to_bits()) {
+                    histograms.next();
+                }
                 next += 1;
                 continue;
             }
@@ -144,10 +171,12 @@ impl Head {
             let ask = |place: u32, time: i64| sealed(first + place, time);
             let hidden = |place: u32, time: i64, seal: u64| tombstones.hides(first + place, time, seal);
             let mut context = AppendContext { sealed: &ask, hidden: &hidden, marks: &mut stripe_marks };
-            let result = append_run(&mut stripe, columns, &mut next, first..here, policy, &mut today, &mut context, &mut tally);
+            let range = first..here;
+            let result = append_run(&mut stripe, columns, &mut next, range, policy, &mut today, &mut histograms, &mut context, &mut tally);
             marks.extend(stripe_marks.drain(..).map(|(day, place)| (day, first + place)));
             self.open_samples.fetch_add(stripe.open_samples() - before.0, Ordering::Relaxed);
-            self.open_bytes.fetch_add((stripe.open_bytes() - before.1) as u64, Ordering::Relaxed);
+            // Less than before when a histogram made place for a smaller one: addition wraps.
+            self.open_bytes.fetch_add((stripe.open_bytes() as u64).wrapping_sub(before.1 as u64), Ordering::Relaxed);
             result?;
         }
         Ok(tally)
@@ -188,23 +217,14 @@ impl Head {
     }
 
     /// Appends a series' samples of `start_ms..=end_ms`, oldest generation first; a later one of the same
-    /// time is the newer one. `parts` receives the seal of each frozen generation and where its samples end, for the caller to
-    /// leave out what is hidden. Answers the last seal that was released, which the caller must find on disk.
-    pub fn read(
-        &self,
-        series: SeriesId,
-        start_ms: i64,
-        end_ms: i64,
-        timestamps: &mut Vec<i64>,
-        values: &mut Vec<f64>,
-        parts: &mut Vec<(u64, usize)>,
-    ) -> u64 {
+    /// time is the newer one. Answers the last seal that was released, which the caller must find on disk.
+    pub fn read(&self, series: SeriesId, start_ms: i64, end_ms: i64, samples: &mut HeadSamples) -> u64 {
         let stripes = self.stripes.read();
         let Some(stripe) = stripes.get((series / STRIPE_SERIES) as usize) else {
             return 0;
         };
         let stripe = stripe.read();
-        stripe.read(series % STRIPE_SERIES, start_ms, end_ms, timestamps, values, parts);
+        stripe.read(series % STRIPE_SERIES, start_ms, end_ms, samples);
         stripe.released()
     }
 
@@ -233,6 +253,7 @@ fn append_run(
     series: Range<SeriesId>,
     policy: ConflictPolicy,
     today: &mut Range<i64>,
+    histograms: &mut std::slice::Iter<'_, Arc<[u8]>>,
     context: &mut AppendContext<'_>,
     tally: &mut Tally,
 ) -> Result<()> {
@@ -242,8 +263,15 @@ fn append_run(
             return Ok(());
         }
         *next += 1;
-        match stripe.append(target - series.start, timestamp_ms, value.to_bits(), policy, today, context)? {
-            Fate::Accepted => tally.accepted += 1,
+        let bits = value.to_bits();
+        let encoded = if histogram::is_marker(bits) { histograms.next() } else { None };
+        match stripe.append(target - series.start, timestamp_ms, bits, policy, today, context)? {
+            Fate::Accepted => {
+                tally.accepted += 1;
+                if let Some(encoded) = encoded {
+                    stripe.keep_histogram(target - series.start, timestamp_ms, encoded.clone());
+                }
+            }
             Fate::Duplicate => tally.duplicates += 1,
             Fate::Conflict => {
                 tally.conflicts += 1;
@@ -266,11 +294,11 @@ impl FrozenHead {
     }
 
     /// Appends the samples of a series that are not hidden, the oldest generation first; of equal times the last is the newest.
-    pub fn read(&self, series: SeriesId, veil: &Veil, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) {
+    pub fn read(&self, series: SeriesId, veil: &Veil, samples: &mut HeadSamples) {
         for stripe in self.stripes.get((series / STRIPE_SERIES) as usize).into_iter().flatten() {
-            let from = timestamps.len();
-            stripe.read(series % STRIPE_SERIES, i64::MIN, i64::MAX, timestamps, values);
-            veil.cut(stripe.seal(), from..timestamps.len(), timestamps, values);
+            let from = samples.timestamps.len();
+            stripe.read(series % STRIPE_SERIES, i64::MIN, i64::MAX, samples);
+            veil.cut(stripe.seal(), from..samples.timestamps.len(), &mut samples.timestamps, &mut samples.values);
         }
     }
 

@@ -9,14 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::HeadExtent;
+use super::{HeadExtent, HeadSamples};
 use super::block::{Arena, Chain};
 use crate::batch::ConflictPolicy;
 use crate::fault::Result;
+use crate::histogram;
 use crate::index::{DAY_MS, day_of};
 
 /// Series in a stripe.
 pub(crate) const STRIPE_SERIES: u32 = 4096;
+
+/// What a histogram takes beside its encoded form, roughly.
+const HISTOGRAM_ENTRY_BYTES: usize = 64;
 
 /// What became of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,9 @@ struct Generation {
     /// Samples that came out of order, by series and time.
     side: BTreeMap<(u32, i64), u64>,
     samples: u64,
+    /// Encoded histograms by series and time. A sample that replaced one leaves it here: only those count whose marker is the value.
+    histograms: BTreeMap<(u32, i64), Arc<[u8]>>,
+    histogram_bytes: usize,
 }
 
 /// A generation that no longer changes.
@@ -123,6 +130,15 @@ impl Stripe {
             }
         }
         Ok(Fate::Accepted)
+    }
+
+    /// Keeps the encoded form of a histogram whose marker was accepted just now.
+    #[cold]
+    pub fn keep_histogram(&mut self, place: u32, timestamp_ms: i64, encoded: Arc<[u8]>) {
+        self.open.histogram_bytes += encoded.len() + HISTOGRAM_ENTRY_BYTES;
+        if let Some(replaced) = self.open.histograms.insert((place, timestamp_ms), encoded) {
+            self.open.histogram_bytes -= replaced.len() + HISTOGRAM_ENTRY_BYTES;
+        }
     }
 
     /// A sample that is not newer than all of its series.
@@ -223,23 +239,14 @@ impl Stripe {
         self.released
     }
 
-    /// Appends a series' samples of the range, oldest generation first. `parts` receives the seal of each frozen generation and
-    /// where its samples end.
-    pub fn read(
-        &self,
-        place: u32,
-        start_ms: i64,
-        end_ms: i64,
-        timestamps: &mut Vec<i64>,
-        values: &mut Vec<f64>,
-        parts: &mut Vec<(u64, usize)>,
-    ) {
+    /// Appends a series' samples of the range, oldest generation first.
+    pub fn read(&self, place: u32, start_ms: i64, end_ms: i64, samples: &mut HeadSamples) {
         for frozen in &self.frozen {
-            frozen.read(place, start_ms, end_ms, timestamps, values);
-            parts.push((frozen.seal, timestamps.len()));
+            frozen.read(place, start_ms, end_ms, samples);
+            samples.parts.push((frozen.seal, samples.timestamps.len()));
         }
         if let Some(entry) = self.entries.get(place as usize) {
-            self.open.read(place, &entry.chain, start_ms, end_ms, timestamps, values);
+            self.open.read(place, &entry.chain, start_ms, end_ms, samples);
         }
     }
 
@@ -288,9 +295,9 @@ impl FrozenStripe {
     }
 
     /// Appends a series' samples of the range; out-of-order samples come behind the others.
-    pub fn read(&self, place: u32, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) {
+    pub fn read(&self, place: u32, start_ms: i64, end_ms: i64, samples: &mut HeadSamples) {
         if let Some(entry) = self.entries.get(place as usize) {
-            self.generation.read(place, &entry.chain, start_ms, end_ms, timestamps, values);
+            self.generation.read(place, &entry.chain, start_ms, end_ms, samples);
         }
     }
 
@@ -306,14 +313,29 @@ impl FrozenStripe {
 }
 
 impl Generation {
-    fn read(&self, place: u32, chain: &Chain, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) {
-        self.arena.read(chain, start_ms, end_ms, timestamps, values);
-        if self.side.is_empty() || start_ms > end_ms {
-            return;
+    fn read(&self, place: u32, chain: &Chain, start_ms: i64, end_ms: i64, samples: &mut HeadSamples) {
+        let from = samples.values.len();
+        self.arena.read(chain, start_ms, end_ms, &mut samples.timestamps, &mut samples.values);
+        if !self.side.is_empty() && start_ms <= end_ms {
+            for (&(_, time), &bits) in self.side.range((place, start_ms)..=(place, end_ms)) {
+                samples.timestamps.push(time);
+                samples.values.push(f64::from_bits(bits));
+            }
         }
-        for (&(_, time), &bits) in self.side.range((place, start_ms)..=(place, end_ms)) {
-            timestamps.push(time);
-            values.push(f64::from_bits(bits));
+        if !self.histograms.is_empty() {
+            self.attach_histograms(place, from, samples);
+        }
+    }
+
+    /// Puts the mark of a place where a marker is, and the histogram there.
+    fn attach_histograms(&self, place: u32, from: usize, samples: &mut HeadSamples) {
+        for (time, value) in samples.timestamps[from..].iter().zip(&mut samples.values[from..]) {
+            if histogram::is_marker(value.to_bits()) {
+                // Invariant: a marker is accepted only with its histogram, in the same generation.
+                let encoded = self.histograms.get(&(place, *time)).expect("a marker with its histogram");
+                *value = histogram::mark_of_place(samples.histograms.len());
+                samples.histograms.push(encoded.clone());
+            }
         }
     }
 
@@ -327,7 +349,7 @@ impl Generation {
 
     fn memory_bytes(&self) -> usize {
         const SIDE_ENTRY_BYTES: usize = 40;
-        self.arena.memory_bytes() + self.side.len() * SIDE_ENTRY_BYTES
+        self.arena.memory_bytes() + self.side.len() * SIDE_ENTRY_BYTES + self.histogram_bytes
     }
 }
 

@@ -12,6 +12,7 @@ fn columns(samples: &[(u32, i64, f64)]) -> Columns {
         targets: samples.iter().map(|sample| sample.0).collect(),
         timestamps: samples.iter().map(|sample| sample.1).collect(),
         values: samples.iter().map(|sample| sample.2).collect(),
+        histograms: Vec::new(),
     }
 }
 
@@ -88,9 +89,9 @@ proptest! {
                 Step::Release if !frozen.is_empty() => {
                     let oldest = frozen.remove(0);
                     for series in 0..SERIES {
-                        let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-                        oldest.read(series, &tombstones.of_series(series), &mut timestamps, &mut values);
-                        let samples = merged(&timestamps, &values).into_iter();
+                        let mut samples = HeadSamples::default();
+                        oldest.read(series, &tombstones.of_series(series), &mut samples);
+                        let samples = merged(&samples.timestamps, &samples.values).into_iter();
                         disk.borrow_mut().extend(samples.map(|(time, bits)| ((series, time), (bits, oldest.seal))));
                     }
                     head.release(oldest.seal);
@@ -99,14 +100,14 @@ proptest! {
             }
         }
         for series in (0..4).chain(4094..SERIES) {
-            let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-            let mut parts = Vec::new();
-            head.read(series, 10, 50, &mut timestamps, &mut values, &mut parts);
-            tombstones.of_series(series).cut_parts(&parts, &mut timestamps, &mut values);
+            let mut samples = HeadSamples::default();
+            head.read(series, 10, 50, &mut samples);
+            let HeadSamples { timestamps, values, parts, .. } = &mut samples;
+            tombstones.of_series(series).cut_parts(parts, timestamps, values);
             let on_disk = disk.borrow();
             let range = (series, 10)..=(series, 50);
             let mut all: BTreeMap<i64, u64> = on_disk.range(range.clone()).filter(|((_, t), it)| !tombstones.hides(series, *t, it.1)).map(|((_, t), it)| (*t, it.0)).collect();
-            all.extend(merged(&timestamps, &values));
+            all.extend(merged(timestamps, values));
             let expected: BTreeMap<i64, u64> = model.range(range).map(|((_, t), v)| (*t, *v)).collect();
             prop_assert_eq!(all, expected);
         }

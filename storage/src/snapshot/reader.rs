@@ -130,7 +130,7 @@ impl SnapshotReader {
                 return Ok(Some(frame));
             }
             // Series that became durable after the export began come with the log.
-            let is_later = matches!(RunEntry::parse(key)?, RunEntry::Chunk(place) if place.series >= self.series_count);
+            let is_later = matches!(RunEntry::parse(key)?, RunEntry::Chunk(_, place) if place.series >= self.series_count);
             if !is_later {
                 for bytes in [&key[OWNER_BYTES..], value] {
                     varint::put(&mut frame, bytes.len() as u64);

@@ -15,7 +15,8 @@ use crate::catalog::{CatalogWriter, Record};
 use crate::chunk::{ChunkView, TimesPlace, TimesView};
 use crate::core::Core;
 use crate::fault::{Result, StorageError};
-use crate::keys::{Owner, RunEntry, RunKey, bucket_start, day_of_bucket};
+use crate::histogram;
+use crate::keys::{ChunkKind, Owner, RunEntry, RunKey, bucket_start, day_of_bucket};
 use crate::labels;
 use crate::series_set::SeriesSet;
 use crate::state::{ShardState, remove_content};
@@ -164,10 +165,13 @@ impl SnapshotWriter {
             RunEntry::Times(id) => {
                 open.times_last.insert(id, TimesView::parse(value, base_ms)?.last_ms());
             }
-            RunEntry::Chunk(place) => {
-                let last_ms = match ChunkView::parse(value, base_ms)?.times() {
-                    TimesPlace::Inline { last_ms, .. } => Some(last_ms),
-                    TimesPlace::Shared(id) => open.times_last.get(&id).copied(),
+            RunEntry::Chunk(kind, place) => {
+                let last_ms = match kind {
+                    ChunkKind::Histograms => Some(histogram::chunk::last_ms(value, base_ms)?),
+                    ChunkKind::Floats => match ChunkView::parse(value, base_ms)?.times() {
+                        TimesPlace::Inline { last_ms, .. } => Some(last_ms),
+                        TimesPlace::Shared(id) => open.times_last.get(&id).copied(),
+                    },
                 };
                 let known = self.times_max.get_mut(place.series as usize);
                 let (Some(last_ms), Some(known)) = (last_ms, known) else {

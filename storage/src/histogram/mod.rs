@@ -7,8 +7,23 @@
 //! histogram's encoded form. So "newer wins", "the same again" and "another value at the same time" are decided for histograms by
 //! the code that decides them for floats. Floats that would look like a marker are turned into the ordinary NaN on their way in
 //! ([`ordinary`]).
+//!
+//! Beside the floats travels the *encoded form* ([`Histogram::encode`]): there is exactly one for each histogram, so equal markers
+//! mean equal histograms wherever they lie. On disk histograms stand in [`chunk`]s of their own.
+
+mod codec;
+mod validate;
+mod reduce;
+pub mod chunk;
+
+#[cfg(test)]
+pub(crate) mod samples;
+
+pub use validate::HistogramProblem;
 
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::Result;
 
 /// Buckets of a whole histogram, both sides together.
 pub const BUCKETS_MAX: usize = 1 << 16;
@@ -90,6 +105,56 @@ pub struct Histogram {
     pub custom_values: Vec<f64>,
 }
 
+impl Histogram {
+    /// Appends the encoded form.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        codec::encode(self, out);
+    }
+
+    /// The encoded form.
+    pub fn encoded(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        codec::encode(self, &mut out);
+        out
+    }
+
+    /// Reads an encoded form. Whatever the bytes, this ends well and allocates only in proportion to them; bytes that
+    /// [`Self::encode`] would not have written are refused.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        codec::decode(bytes)
+    }
+
+    /// Whether it may be stored, by Prometheus' rules. Resolutions beyond what is stored are for [`Self::reduced`] first.
+    pub fn validate(&self) -> Result<(), HistogramProblem> {
+        validate::validate(self)
+    }
+
+    /// The same observations in the finest resolution that is stored, if its own is finer.
+    pub fn reduced(self) -> Self {
+        reduce::reduced(self)
+    }
+
+    /// Whether it marks the end of its series.
+    pub fn is_stale(&self) -> bool {
+        self.sum.to_bits() == crate::chunk::STALE_MARKER_BITS
+    }
+}
+
+/// The bucket indexes of a list of spans, in its order. They are within `i32` in every histogram that was validated.
+pub(crate) fn indexes(spans: &[Span]) -> impl Iterator<Item = i32> {
+    let mut next = 0i32;
+    spans.iter().flat_map(move |span| {
+        let first = next.wrapping_add(span.offset);
+        next = first.wrapping_add(span.length as i32);
+        (0..span.length as i32).map(move |place| first.wrapping_add(place))
+    })
+}
+
+/// Buckets of a list of spans.
+pub(crate) fn bucket_count(spans: &[Span]) -> usize {
+    spans.iter().map(|span| span.length as usize).sum()
+}
+
 /// Whether a value of the float path stands for a histogram.
 #[inline]
 pub fn is_marker(bits: u64) -> bool {
@@ -99,6 +164,17 @@ pub fn is_marker(bits: u64) -> bool {
 /// The marker of a histogram, by its encoded form.
 pub fn marker_of(encoded: &[u8]) -> u64 {
     MARKER_PREFIX << 48 | xxh3_64(encoded) >> 16
+}
+
+/// A value of the float path that stands for the histogram at a place in some list, within one read.
+pub(crate) fn mark_of_place(place: usize) -> f64 {
+    f64::from_bits(MARKER_PREFIX << 48 | place as u64)
+}
+
+/// The inverse of [`mark_of_place`]; `None` for a float.
+#[inline]
+pub(crate) fn place_of_mark(value: f64) -> Option<usize> {
+    is_marker(value.to_bits()).then_some((value.to_bits() & ((1 << 48) - 1)) as usize)
 }
 
 /// A float from outside, with bits that do not look like a marker.
