@@ -108,7 +108,6 @@ pub struct IngestMetrics {
     pub samples_duplicate: Counter,
     pub samples_conflicting: Counter,
     pub samples_out_of_bounds: Counter,
-    pub samples_unsupported: Counter,
     pub series_created: Counter,
     pub requests_unavailable: Counter,
     pub series_cache_hits: Counter,
@@ -282,7 +281,6 @@ impl IngestMetrics {
             ("duplicate", &self.samples_duplicate),
             ("conflicting", &self.samples_conflicting),
             ("out_of_bounds", &self.samples_out_of_bounds),
-            ("unsupported", &self.samples_unsupported),
         ];
         for (outcome, counter) in outcomes {
             page.sample(name, &format!("outcome=\"{outcome}\""), counter.get() as f64);

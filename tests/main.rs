@@ -19,6 +19,7 @@ mod pushdown;
 mod membership;
 mod prometheus;
 mod remote_read;
+mod native_histograms;
 mod federation;
 mod transfer;
 mod enforced_labels;

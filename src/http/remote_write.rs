@@ -67,6 +67,7 @@ impl Version {
 #[derive(Clone, Copy, Debug, Default)]
 struct Written {
     samples: u64,
+    histograms: u64,
     exemplars: u64,
 }
 
@@ -80,10 +81,9 @@ pub async fn write(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) 
         Err(response) => (response, Written::default()),
     };
     if version == Version::Two {
-        let zero = HeaderValue::from_static("0");
         let headers = response.headers_mut();
         headers.insert("x-prometheus-remote-write-samples-written", HeaderValue::from(written.samples));
-        headers.insert("x-prometheus-remote-write-histograms-written", zero);
+        headers.insert("x-prometheus-remote-write-histograms-written", HeaderValue::from(written.histograms));
         headers.insert("x-prometheus-remote-write-exemplars-written", HeaderValue::from(written.exemplars));
     }
     response
@@ -115,7 +115,10 @@ fn content_encoding(headers: &HeaderMap) -> Result<&'static str, String> {
 }
 
 fn answer(version: Version, report: &WriteReport) -> (Response, Written) {
-    let written = Written { samples: report.samples_accepted + report.samples_duplicate, exemplars: report.exemplars };
+    let stored = report.samples_accepted + report.samples_duplicate;
+    // The shards do not say which of the samples conflicted; without conflicts this is exact.
+    let histograms = report.histograms.min(stored);
+    let written = Written { samples: stored - histograms, histograms, exemplars: report.exemplars };
     let mut reasons: Vec<String> = Vec::new();
     if version == Version::Two {
         reasons.extend(report.refusals.iter().map(|refusal| format!("series {}: {}", refusal.series, refusal.reason)));
@@ -126,9 +129,6 @@ fn answer(version: Version, report: &WriteReport) -> (Response, Written) {
     }
     if version == Version::Two && report.exemplars_out_of_order > 0 {
         reasons.push(format!("{} exemplars out of order", report.exemplars_out_of_order));
-    }
-    if version == Version::Two && report.histograms > 0 {
-        reasons.push(format!("{} native histograms are not stored by this version", report.histograms));
     }
     if reasons.is_empty() {
         return (StatusCode::NO_CONTENT.into_response(), written);

@@ -41,13 +41,12 @@ struct Series {
     form: KeyForm,
 }
 
-/// Something of a series that is not a float sample: a byte range of the body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attachment {
-    /// The staged series it belongs to.
-    pub series: u32,
-    pub start: u32,
-    pub end: u32,
+/// The value of a sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Staged<'a> {
+    Float(f64),
+    /// The encoded form.
+    Histogram(&'a [u8]),
 }
 
 /// The encoded form of a sample that is a histogram.
@@ -105,7 +104,6 @@ pub struct Columns {
     /// Native histograms, in the order of their samples.
     staged: Vec<StagedHistogram>,
     histogram_bytes: Vec<u8>,
-    pub histograms: Vec<Attachment>,
     /// With the staged series that each belongs to, in the order of the series.
     pub exemplars: Vec<(u32, Exemplar)>,
     /// Exemplars that cannot be stored: labels too long, twice or no text, or too many in one request.
@@ -135,7 +133,6 @@ impl Columns {
         self.values.clear();
         self.staged.clear();
         self.histogram_bytes.clear();
-        self.histograms.clear();
         self.exemplars.clear();
         self.exemplars_refused = 0;
         self.metadata.clear();
@@ -349,7 +346,6 @@ impl Columns {
     }
 
     /// Adds a histogram, which is valid, to the series begun last.
-    #[allow(dead_code)] // Its callers come with the storage of histograms.
     pub(super) fn push_histogram(&mut self, timestamp_ms: i64, histogram: &Histogram) {
         let start = self.histogram_bytes.len();
         histogram.encode(&mut self.histogram_bytes);
@@ -360,25 +356,38 @@ impl Columns {
     }
 
     /// Histograms among all samples.
-    #[allow(dead_code)]
     pub fn histogram_count(&self) -> usize {
         self.staged.len()
     }
 
-    /// The histograms among these samples: (position of the sample, encoded form).
-    #[allow(dead_code)]
+    /// Whether a series has histograms.
     #[inline]
-    pub fn histograms(&self, samples: std::ops::Range<usize>) -> impl Iterator<Item = (usize, &[u8])> {
-        let first = self.staged.partition_point(|staged| (staged.sample as usize) < samples.start);
-        let here = (first..self.staged.len()).take_while(move |&at| (self.staged[at].sample as usize) < samples.end);
-        here.map(|at| {
-            let start = if at == 0 { 0 } else { self.staged[at - 1].end };
-            (self.staged[at].sample as usize, &self.histogram_bytes[start..self.staged[at].end])
+    pub fn has_histograms(&self, samples: &std::ops::Range<usize>) -> bool {
+        !self.staged.is_empty() && self.first_histogram(samples.start) < self.first_histogram(samples.end)
+    }
+
+    /// Position among the histograms of the first one whose sample is not before this.
+    fn first_histogram(&self, sample: usize) -> usize {
+        self.staged.partition_point(|staged| (staged.sample as usize) < sample)
+    }
+
+    /// Samples of a series that has histograms.
+    pub fn mixed(&self, samples: std::ops::Range<usize>) -> impl Iterator<Item = (i64, Staged<'_>)> {
+        let mut next = self.first_histogram(samples.start);
+        samples.map(move |sample| {
+            let value = match self.staged.get(next).filter(|staged| staged.sample as usize == sample) {
+                Some(staged) => {
+                    let start = if next == 0 { 0 } else { self.staged[next - 1].end };
+                    next += 1;
+                    Staged::Histogram(&self.histogram_bytes[start..staged.end])
+                }
+                None => Staged::Float(self.values[sample]),
+            };
+            (self.timestamps[sample], value)
         })
     }
 
     /// Takes back the samples from `first` on.
-    #[allow(dead_code)]
     pub(super) fn rewind_samples(&mut self, first: usize) {
         self.timestamps.truncate(first);
         self.values.truncate(first);

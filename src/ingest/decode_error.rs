@@ -11,6 +11,10 @@ pub enum DecodeError {
     #[error("malformed protobuf at byte {offset}: {reason}")]
     Protobuf { offset: usize, reason: &'static str },
 
+    /// A native histogram of a remote write request breaks the rules. Series count from 0.
+    #[error("series {series}: {reason}")]
+    Histogram { series: usize, reason: String },
+
     /// A line of the text exposition format is malformed. Lines count from 1.
     #[error("line {line}: {reason}")]
     Text { line: usize, reason: String },

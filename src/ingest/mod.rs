@@ -13,6 +13,7 @@ pub mod budget;
 pub mod compression;
 pub mod unpacker;
 pub mod line_blocks;
+pub mod remote_write_histogram;
 pub mod remote_write_v1;
 pub mod remote_write_v2;
 pub mod exposition;

@@ -4,6 +4,7 @@
 use super::columns::Columns;
 use super::decode_error::DecodeError;
 use super::label_forms::{LabelProblem, sort_and_validate};
+use super::remote_write_histogram::wire::{WireHistogram, histograms};
 use super::{remote_write_v1, remote_write_v2};
 use proptest::prelude::*;
 use prost::Message;
@@ -26,7 +27,7 @@ struct TimeSeries {
     #[prost(message, repeated, tag = "3")]
     exemplars: Vec<ExemplarV1>,
     #[prost(message, repeated, tag = "4")]
-    histograms: Vec<Opaque>,
+    histograms: Vec<WireHistogram>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -45,13 +46,6 @@ struct Sample {
     timestamp: i64,
 }
 
-/// A message whose content does not matter here.
-#[derive(Clone, PartialEq, Message)]
-struct Opaque {
-    #[prost(uint64, tag = "1")]
-    number: u64,
-}
-
 #[derive(Clone, PartialEq, Message)]
 struct RequestV2 {
     #[prost(string, repeated, tag = "4")]
@@ -67,7 +61,7 @@ struct TimeSeriesV2 {
     #[prost(message, repeated, tag = "2")]
     samples: Vec<Sample>,
     #[prost(message, repeated, tag = "3")]
-    histograms: Vec<Opaque>,
+    histograms: Vec<WireHistogram>,
     #[prost(message, repeated, tag = "4")]
     exemplars: Vec<ExemplarV2>,
     #[prost(message, optional, tag = "5")]
@@ -131,10 +125,6 @@ fn sample() -> impl Strategy<Value = Sample> {
     (any::<u64>(), any::<i64>()).prop_map(|(bits, timestamp)| Sample { value: f64::from_bits(bits), timestamp })
 }
 
-fn opaque() -> impl Strategy<Value = Vec<Opaque>> {
-    prop::collection::vec(any::<u64>().prop_map(|number| Opaque { number }), 0..3)
-}
-
 fn exemplar_v1() -> impl Strategy<Value = ExemplarV1> {
     (prop::collection::vec(label(), 0..3), sample()).prop_map(|(labels, sample)| ExemplarV1 {
         labels,
@@ -152,7 +142,7 @@ fn request() -> impl Strategy<Value = WriteRequest> {
     let labels = prop::collection::vec(label(), 0..6);
     let samples = prop::collection::vec(sample(), 0..4);
     let exemplars = prop::collection::vec(exemplar_v1(), 0..3);
-    let series = (labels, samples, exemplars, opaque()).prop_map(|(labels, samples, exemplars, histograms)| TimeSeries {
+    let series = (labels, samples, exemplars, histograms()).prop_map(|(labels, samples, exemplars, histograms)| TimeSeries {
         labels,
         samples,
         exemplars,
@@ -174,7 +164,7 @@ fn request_v2() -> impl Strategy<Value = RequestV2> {
     });
     let exemplars = prop::collection::vec(exemplar, 0..3);
     let series =
-        (references, samples, opaque(), exemplars, metadata).prop_map(|(labels_refs, samples, histograms, exemplars, metadata)| {
+        (references, samples, histograms(), exemplars, metadata).prop_map(|(labels_refs, samples, histograms, exemplars, metadata)| {
             TimeSeriesV2 { labels_refs, samples, histograms, exemplars, metadata }
         });
     (prop::collection::vec(text(), 0..8), prop::collection::vec(series, 0..6))
@@ -182,12 +172,21 @@ fn request_v2() -> impl Strategy<Value = RequestV2> {
 }
 
 fn bits(samples: &[Sample]) -> Vec<(i64, u64)> {
-    samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect()
+    samples.iter().map(|sample| (sample.timestamp, storage::histogram::ordinary(sample.value).to_bits())).collect()
 }
 
-fn plain(mut labels: Vec<(String, String)>, samples: &[Sample]) -> Plain {
+/// Histograms by their markers.
+fn plain(mut labels: Vec<(String, String)>, samples: &[Sample], histograms: &[WireHistogram]) -> Plain {
     labels.sort();
-    (labels, bits(samples))
+    let meant = histograms.iter().filter_map(WireHistogram::meant);
+    let markers = meant.map(|(time, histogram)| (time, storage::histogram::marker_of(&histogram.encoded())));
+    let mut all: Vec<(i64, u64)> = bits(samples).into_iter().chain(markers).collect();
+    all.sort_unstable();
+    (labels, all)
+}
+
+fn are_valid(histograms: &[WireHistogram]) -> bool {
+    histograms.iter().all(|histogram| histogram.meant().is_some())
 }
 
 /// The labels of a staged series; those that break a rule come raw, so that they can be compared too.
@@ -197,7 +196,8 @@ fn staged(columns: &Columns, body: &[u8]) -> Vec<Plain> {
         let _ = columns.labels(body, series, &mut pairs);
         let mut labels: Vec<_> = pairs.iter().map(|&(name, value)| (name.to_string(), value.to_string())).collect();
         labels.sort();
-        let samples = columns.samples(series).map(|at| (columns.timestamps[at], columns.values[at].to_bits())).collect();
+        let mut samples: Vec<_> = columns.samples(series).map(|at| (columns.timestamps[at], columns.values[at].to_bits())).collect();
+        samples.sort_unstable();
         (labels, samples)
     };
     (0..columns.series_count()).map(of_series).collect()
@@ -212,14 +212,18 @@ fn check_v1(body: &[u8]) {
     };
     match outcome {
         Err(DecodeError::Protobuf { reason: "unsupported wire type", .. }) => {}
+        Err(DecodeError::Histogram { series, .. }) => {
+            assert!(!are_valid(&expected.timeseries[series].histograms), "a valid histogram is refused");
+        }
         Err(error) => panic!("prost reads what we refuse: {error}"),
         Ok(()) => {
             let series = expected.timeseries.iter();
-            let plain: Vec<_> = series.clone().map(|series| plain(names_and_values(&series.labels), &series.samples)).collect();
+            let plain: Vec<_> =
+                series.clone().map(|series| plain(names_and_values(&series.labels), &series.samples, &series.histograms)).collect();
             assert_eq!(staged(&columns, body), plain);
             let exemplars: Vec<_> = series.clone().map(|series| series.exemplars.iter().map(exemplar_of_v1).collect()).collect();
             assert_exemplars(&columns, exemplars);
-            assert_eq!(columns.histograms.len(), series.map(|series| series.histograms.len()).sum::<usize>());
+            assert_eq!(columns.histogram_count(), series.map(|series| series.histograms.len()).sum::<usize>());
             let named = expected.metadata.iter().filter(|metadata| !metadata.metric_family_name.is_empty());
             assert_eq!(columns.metadata, named.map(metadata_of_v1).collect::<Vec<_>>());
         }
@@ -273,10 +277,10 @@ fn check_v2(body: &[u8]) {
             let symbol = |reference: &u32| symbols[*reference as usize].clone();
             let labels =
                 |series: &TimeSeriesV2| series.labels_refs.chunks(2).map(|pair| (symbol(&pair[0]), symbol(&pair[1]))).collect::<Vec<_>>();
-            let plain: Vec<_> = good.iter().map(|series| plain(labels(series), &series.samples)).collect();
+            let plain: Vec<_> = good.iter().map(|series| plain(labels(series), &series.samples, &series.histograms)).collect();
             assert_eq!(staged(&columns, body), plain);
             assert_eq!(columns.refused.len(), expected.timeseries.len() - good.len());
-            assert_eq!(columns.histograms.len(), good.iter().map(|series| series.histograms.len()).sum::<usize>());
+            assert_eq!(columns.histogram_count(), good.iter().map(|series| series.histograms.len()).sum::<usize>());
             let exemplars = |series: &&TimeSeriesV2| series.exemplars.iter().map(|sent| exemplar_of_v2(sent, symbols)).collect();
             assert_exemplars(&columns, good.iter().map(exemplars).collect());
         }
@@ -300,6 +304,7 @@ fn is_good(series: &TimeSeriesV2, symbols: usize) -> bool {
     series.labels_refs.len().is_multiple_of(2)
         && series.labels_refs.iter().all(known)
         && series.metadata.as_ref().is_none_or(metadata_known)
+        && are_valid(&series.histograms)
         && !(series.samples.is_empty() && series.histograms.is_empty())
 }
 

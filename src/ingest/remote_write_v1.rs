@@ -16,10 +16,11 @@
 
 use storage::{Exemplar, Metadata, MetricType};
 
-use super::columns::{Attachment, Columns, KeyForm};
+use super::columns::{Columns, KeyForm};
 use super::decode_error::DecodeError;
 use super::label_forms::protobuf_label;
 use super::protobuf::{Cursor, FIXED64, LENGTH, VARINT, tag};
+use super::remote_write_histogram;
 
 const SERIES: u32 = tag(1, LENGTH);
 const METADATA: u32 = tag(3, LENGTH);
@@ -60,12 +61,6 @@ pub fn decode(body: &[u8], columns: &mut Columns) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// The byte range of the next length-delimited record.
-pub(super) fn attachment(series: u32, cursor: &mut Cursor) -> Result<Attachment, DecodeError> {
-    let length = cursor.bytes()?.len();
-    Ok(Attachment { series, start: (cursor.at() - length) as u32, end: cursor.at() as u32 })
-}
-
 #[inline]
 fn parse_series(mut series: Cursor, columns: &mut Columns) -> Result<(), DecodeError> {
     let whole = series;
@@ -90,10 +85,10 @@ fn parse_series(mut series: Cursor, columns: &mut Columns) -> Result<(), DecodeE
                 Some(exemplar) => columns.push_exemplar(&exemplar),
                 None => columns.exemplars_refused += 1,
             },
-            HISTOGRAM => {
-                let attachment = attachment(columns.series_count() as u32 - 1, &mut series)?;
-                columns.histograms.push(attachment);
-            }
+            HISTOGRAM => match remote_write_histogram::parse(series.message()?)? {
+                Ok((timestamp_ms, histogram)) => columns.push_histogram(timestamp_ms, &histogram),
+                Err(reason) => return Err(DecodeError::Histogram { series: columns.series_count() - 1, reason }),
+            },
             other => series.skip(other)?,
         }
     }

@@ -24,7 +24,8 @@ use super::columns::{Columns, MetadataReferences, RefusedSeries, arena_bytes_max
 use super::decode_error::DecodeError;
 use super::label_forms::{LabelProblem, METRIC_NAME, SERIES_BYTES_MAX};
 use super::protobuf::{Cursor, LENGTH, VARINT, tag};
-use super::remote_write_v1::{EXEMPLAR_TIMESTAMP, EXEMPLAR_VALUE, METRIC_TYPE, attachment, parse_sample};
+use super::remote_write_histogram;
+use super::remote_write_v1::{EXEMPLAR_TIMESTAMP, EXEMPLAR_VALUE, METRIC_TYPE, parse_sample};
 
 const SYMBOL: u32 = tag(4, LENGTH);
 const SERIES: u32 = tag(5, LENGTH);
@@ -98,8 +99,7 @@ struct Beside<'a> {
 }
 
 fn parse_series(body: &[u8], mut series: Cursor, position: usize, columns: &mut Columns) -> Result<(), DecodeError> {
-    let before = Before { arena: columns.arena_mark(), samples: columns.sample_count(), histograms: columns.histograms.len() };
-    let number = columns.series_count() as u32;
+    let before = Before { arena: columns.arena_mark(), samples: columns.sample_count(), histograms: columns.histogram_count() };
     let mut beside = Beside::default();
     let mut problem = None;
     columns.references.clear();
@@ -114,7 +114,10 @@ fn parse_series(body: &[u8], mut series: Cursor, position: usize, columns: &mut 
                 let (timestamp_ms, value) = parse_sample(series.message()?)?;
                 columns.push_sample(timestamp_ms, value);
             }
-            HISTOGRAM => columns.histograms.push(attachment(number, &mut series)?),
+            HISTOGRAM => match remote_write_histogram::parse(series.message()?)? {
+                Ok((timestamp_ms, histogram)) => columns.push_histogram(timestamp_ms, &histogram),
+                Err(reason) => problem = problem.or(Some(reason)),
+            },
             EXEMPLAR => beside.exemplars.push(series.message()?),
             METADATA => {
                 let metadata = series.message()?;
@@ -124,7 +127,7 @@ fn parse_series(body: &[u8], mut series: Cursor, position: usize, columns: &mut 
             other => series.skip(other)?,
         }
     }
-    let has_none = columns.sample_count() == before.samples && columns.histograms.len() == before.histograms;
+    let has_none = columns.sample_count() == before.samples;
     let problem = resolve_labels(body, columns)?.or(problem).or_else(|| has_none.then(no_samples));
     match problem {
         None => columns.begin_series_behind(before.arena, before.samples),
@@ -292,11 +295,9 @@ fn check_metadata(mut metadata: Cursor, symbols: usize) -> Result<Option<String>
 /// Takes back everything a series has staged.
 #[cold]
 fn refuse(columns: &mut Columns, before: &Before, position: usize, reason: String) {
-    let samples = columns.sample_count() - before.samples;
-    let histograms = columns.histograms.len() - before.histograms;
+    let histograms = columns.histogram_count() - before.histograms;
+    let samples = columns.sample_count() - before.samples - histograms;
     columns.refuse(RefusedSeries { position, samples, histograms, reason });
     columns.rewind_arena(before.arena);
-    columns.timestamps.truncate(before.samples);
-    columns.values.truncate(before.samples);
-    columns.histograms.truncate(before.histograms);
+    columns.rewind_samples(before.samples);
 }

@@ -258,6 +258,17 @@ impl Routed {
             // A refused series stands at a shard beyond the last.
             let Some(encoder) = encoders.get_mut(place.shard as usize) else { continue };
             let range = self.columns.samples(series);
+            if self.columns.has_histograms(&range) {
+                let kept = self.columns.mixed(range).filter(|(t, _)| self.bounds.contain(*t));
+                if place.series == UNKNOWN {
+                    encoder.push_new_mixed(self.resolved.labels(at), kept);
+                    encoder.push_new_exemplars(self.resolved.labels(at), self.exemplars(series));
+                } else {
+                    encoder.push_known_mixed(place.series, kept);
+                    encoder.push_known_exemplars(place.series, self.exemplars(series));
+                }
+                continue;
+            }
             let samples = self.columns.timestamps[range.clone()].iter().zip(&self.columns.values[range]);
             let kept = samples.filter(|(t, _)| !check || self.bounds.contain(**t));
             if place.series == UNKNOWN {
@@ -288,8 +299,12 @@ impl Routed {
             canonical.clear();
             if labels::canonicalize(&mut pairs, &mut canonical).is_ok() {
                 let range = self.columns.samples(series);
-                let samples = self.columns.timestamps[range.clone()].iter().zip(&self.columns.values[range]);
-                encoder.push_new(&canonical, samples.filter(|(t, _)| self.bounds.contain(**t)));
+                let samples = self.columns.timestamps[range.clone()].iter().zip(&self.columns.values[range.clone()]);
+                if self.columns.has_histograms(&range) {
+                    encoder.push_new_mixed(&canonical, self.columns.mixed(range).filter(|(t, _)| self.bounds.contain(*t)));
+                } else {
+                    encoder.push_new(&canonical, samples.filter(|(t, _)| self.bounds.contain(**t)));
+                }
                 encoder.push_new_exemplars(&canonical, self.exemplars(series));
             }
         }

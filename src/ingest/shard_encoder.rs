@@ -6,6 +6,8 @@ use storage::batch::{BatchBuilder, ConflictPolicy};
 use storage::labels::{SeriesId, ShardId};
 use storage::{Exemplar, Metadata};
 
+use super::columns::Staged;
+
 /// A larger part of a request becomes several batches, so that no log entry is much larger than a megabyte.
 const BATCH_SAMPLES_MAX: usize = 256 * 1024;
 
@@ -15,10 +17,15 @@ const BATCH_LABEL_BYTES_MAX: usize = 2 << 20;
 /// The same for exemplars and metadata, in bytes.
 const BATCH_BESIDE_BYTES_MAX: usize = 1 << 20;
 
+/// The same for histograms, in bytes.
+const BATCH_HISTOGRAM_BYTES_MAX: usize = 1 << 20;
+
 /// One shard's part, encoded.
 pub struct ShardBatch {
     pub shard: ShardId,
     pub samples: u64,
+    /// How many of the samples are histograms.
+    pub histograms: u64,
     pub payload: Bytes,
 }
 
@@ -27,12 +34,13 @@ pub struct ShardEncoder {
     shard: ShardId,
     builder: BatchBuilder,
     label_bytes: usize,
+    histograms: u64,
     done: Vec<ShardBatch>,
 }
 
 impl ShardEncoder {
     pub fn new(shard: ShardId, policy: ConflictPolicy) -> ShardEncoder {
-        ShardEncoder { shard, builder: BatchBuilder::new(policy), label_bytes: 0, done: Vec::new() }
+        ShardEncoder { shard, builder: BatchBuilder::new(policy), label_bytes: 0, histograms: 0, done: Vec::new() }
     }
 
     /// Samples of a series whose id is known.
@@ -62,6 +70,51 @@ impl ShardEncoder {
         if self.label_bytes >= BATCH_LABEL_BYTES_MAX {
             self.flush();
         }
+    }
+
+    /// Samples, histograms among them, of a series whose id is known.
+    pub fn push_known_mixed<'a>(&mut self, series: SeriesId, samples: impl Iterator<Item = (i64, Staged<'a>)>) {
+        for (timestamp_ms, value) in samples {
+            match value {
+                Staged::Float(value) => self.builder.push(series, timestamp_ms, value),
+                Staged::Histogram(encoded) => {
+                    self.histograms += 1;
+                    self.builder.push_histogram(series, timestamp_ms, encoded);
+                }
+            }
+            self.flush_if_full();
+        }
+    }
+
+    /// Samples, histograms among them, of a series that the shard learns with this batch.
+    pub fn push_new_mixed<'a>(&mut self, labels: &[u8], samples: impl Iterator<Item = (i64, Staged<'a>)>) {
+        let mut defined = None;
+        for (timestamp_ms, value) in samples {
+            let series = *defined.get_or_insert_with(|| {
+                self.label_bytes += labels.len();
+                self.builder.define(labels)
+            });
+            match value {
+                Staged::Float(value) => self.builder.push_defined(series, timestamp_ms, value),
+                Staged::Histogram(encoded) => {
+                    self.histograms += 1;
+                    self.builder.push_defined_histogram(series, timestamp_ms, encoded);
+                }
+            }
+            if self.flush_if_full() {
+                defined = None;
+            }
+        }
+    }
+
+    fn flush_if_full(&mut self) -> bool {
+        let is_full = self.builder.len() >= BATCH_SAMPLES_MAX
+            || self.builder.histogram_bytes() >= BATCH_HISTOGRAM_BYTES_MAX
+            || self.label_bytes >= BATCH_LABEL_BYTES_MAX;
+        if is_full {
+            self.flush();
+        }
+        is_full
     }
 
     /// Exemplars of a series whose id is known.
@@ -101,7 +154,12 @@ impl ShardEncoder {
     fn flush(&mut self) {
         if !self.builder.is_empty() {
             let payload = Bytes::from(self.builder.encode());
-            self.done.push(ShardBatch { shard: self.shard, samples: self.builder.len() as u64, payload });
+            self.done.push(ShardBatch {
+                shard: self.shard,
+                samples: self.builder.len() as u64,
+                histograms: std::mem::take(&mut self.histograms),
+                payload,
+            });
             self.builder.clear();
             self.label_bytes = 0;
         }

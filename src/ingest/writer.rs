@@ -96,7 +96,8 @@ pub struct WriteReport {
     pub series_created: u64,
     /// Left out under the tolerance.
     pub refusals: Vec<Refusal>,
-    pub histograms: usize,
+    /// Histograms among the samples that were sent to their shards.
+    pub histograms: u64,
     /// Exemplars that are stored; those that were there already count.
     pub exemplars: u64,
     /// Refused because their series has a newer one.
@@ -324,11 +325,11 @@ impl Writer {
         deadline: Instant,
     ) -> Result<WriteReport, WriteFailure> {
         let start = Instant::now();
+        let histograms = batches.iter().map(|batch| batch.histograms).sum();
         let shards = by_shard(batches);
         let outcomes = join_all(shards.into_iter().map(|part| self.commit_shard(routed, part, rules, deadline))).await;
         self.metrics.ingest.commit.observe_since(start);
-        let mut report =
-            WriteReport { refusals: routed.refusals.clone(), histograms: routed.columns().histograms.len(), ..WriteReport::default() };
+        let mut report = WriteReport { refusals: routed.refusals.clone(), histograms, ..WriteReport::default() };
         let mut failure = None;
         for outcome in outcomes {
             match outcome {
@@ -392,7 +393,7 @@ impl Writer {
     }
 
     async fn commit_batch(&self, batch: ShardBatch, deadline: Instant) -> Result<PartOutcome, WriteFailure> {
-        let ShardBatch { shard, samples, payload } = batch;
+        let ShardBatch { shard, samples, payload, .. } = batch;
         self.metrics.ingest.batch_bytes.add(payload.len() as u64);
         let outcome = self.node.write(shard, payload, deadline.into()).await.map_err(unavailable)?;
         match is_accounted(&outcome, samples) {
@@ -407,7 +408,6 @@ impl Writer {
         metrics.samples_duplicate.add(report.samples_duplicate);
         metrics.samples_conflicting.add(report.samples_conflicting);
         metrics.series_created.add(report.series_created);
-        metrics.samples_unsupported.add(report.histograms as u64);
         self.count_out_of_bounds(&report.refusals);
     }
 
@@ -544,7 +544,7 @@ mod tests {
 
     #[test]
     fn batches_of_one_shard_stay_together_and_in_order() {
-        let batch = |shard, samples| ShardBatch { shard, samples, payload: Bytes::new() };
+        let batch = |shard, samples| ShardBatch { shard, samples, histograms: 0, payload: Bytes::new() };
         let parts = by_shard(vec![batch(0, 1), batch(0, 2), batch(2, 3)]);
         let shown: Vec<Vec<u64>> = parts.iter().map(|part| part.iter().map(|batch| batch.samples).collect()).collect();
         assert_eq!(shown, [vec![1, 2], vec![3]]);

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use promql::source::{SeriesBuffer, SeriesCursor, SourceError};
 use storage::labels::SeriesId;
-use storage::{Matcher, Reader, Shard, StorageError};
+use storage::{Histogram, Matcher, Reader, Shard, StorageError};
 
 use super::convert::labels_from_disk;
+use super::histograms;
 use crate::self_metrics::SelfMetrics;
 
 /// Reads the selected series in the order of the disk.
@@ -48,6 +49,11 @@ impl LocalCursor {
         Ok(None)
     }
 
+    /// Which samples of the series that came last are histograms.
+    pub fn histograms(&mut self) -> &mut Vec<(u32, Histogram)> {
+        self.reader.histograms()
+    }
+
     pub fn shard(&self) -> &Shard {
         &self.shard
     }
@@ -64,6 +70,7 @@ impl SeriesCursor for LocalCursor {
     fn next(&mut self, buffer: &mut SeriesBuffer) -> Result<bool, SourceError> {
         buffer.clear();
         let Some(id) = self.next_into(&mut buffer.timestamps, &mut buffer.values)? else { return Ok(false) };
+        histograms::to_engine(self.reader.histograms().drain(..), &mut buffer.histograms);
         let unknown = || SourceError::Failed(format!("series {id} has samples but no labels"));
         buffer.labels = labels_from_disk(self.shard.labels(id).ok_or_else(unknown)?);
         Ok(true)

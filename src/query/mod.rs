@@ -9,6 +9,7 @@
 pub mod failure;
 pub mod search;
 pub mod convert;
+mod histograms;
 pub mod local;
 pub mod ordered;
 pub mod remote;

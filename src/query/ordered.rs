@@ -14,6 +14,7 @@ use storage::labels::SeriesId;
 use storage::{Matcher, Reader, Shard};
 
 use super::convert::labels_from_disk;
+use super::histograms;
 use super::local::read_failed;
 use crate::self_metrics::SelfMetrics;
 
@@ -106,6 +107,8 @@ impl OrderedCursor {
         for (waiting, series) in &mut batch {
             let StoredSeries { timestamps, values, .. } = series;
             self.reader.read(waiting.id, self.start_ms, self.end_ms, timestamps, values).map_err(read_failed)?;
+            // Whole series are floats; native histograms have no place in what asks for them yet.
+            histograms::take_out(self.reader.histograms(), timestamps, values);
             series.labels = waiting.labels.clone();
         }
         let bytes: usize = batch.iter().map(|(_, series)| series.bytes()).sum();

@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 use super::beside::{metadata_to_wire, series_to_wire};
 use super::convert::{canonical_from_disk, canonical_from_language, matchers_from_wire, subplan_from_wire};
 use super::evaluate::{ShardSource, send_evaluated};
+use super::histograms;
 use super::local::LocalCursor;
 use super::metadata::{LabelQuestion, labels_of_replica};
 use super::ordered::{OrderedCursor, StoredSeries};
@@ -238,9 +239,14 @@ fn send_samples(
     let mut frame_bytes = 0;
     while let Some(id) = cursor.next_into(&mut timestamps, &mut values).map_err(status)? {
         let labels = canonical_labels(cursor.shard(), id)?;
+        let mut histograms = Vec::new();
+        if !cursor.histograms().is_empty() {
+            let samples = histograms::take_out(cursor.histograms(), &mut timestamps, &mut values);
+            storage::histogram::chunk::encode(&mut encoder, start_ms, &samples, &mut histograms);
+        }
         let chunks = encode_chunks(&mut encoder, start_ms, &timestamps, &values);
-        frame_bytes += labels.len() + chunks.iter().map(Bytes::len).sum::<usize>();
-        frame.series.push(wire::SeriesSamples { labels, chunks });
+        frame_bytes += labels.len() + histograms.len() + chunks.iter().map(Bytes::len).sum::<usize>();
+        frame.series.push(wire::SeriesSamples { labels, chunks, histograms: histograms.into() });
         if frame_bytes >= FRAME_BYTES {
             frame_bytes = 0;
             if sender.blocking_send(Ok(std::mem::take(&mut frame))).is_err() {
@@ -271,7 +277,7 @@ fn send_by_labels(
         let labels: Bytes = canonical_from_language(&labels).into();
         let chunks = encode_chunks(&mut encoder, start_ms, &timestamps, &values);
         frame_bytes += labels.len() + chunks.iter().map(Bytes::len).sum::<usize>();
-        frame.series.push(wire::SeriesSamples { labels, chunks });
+        frame.series.push(wire::SeriesSamples { labels, chunks, histograms: Bytes::new() });
         if frame_bytes >= FRAME_BYTES {
             frame_bytes = 0;
             if sender.blocking_send(Ok(std::mem::take(&mut frame))).is_err() {

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status};
 
 use super::convert::labels_from_canonical;
+use super::histograms;
 use crate::peers::Peers;
 
 /// Frames of about 256 KiB each that wait for the engine.
@@ -58,6 +59,12 @@ impl RemoteCursor {
             ChunkView::parse(chunk, self.base_ms)
                 .and_then(|view| view.decode_into(&mut buffer.timestamps, &mut buffer.values))
                 .map_err(|error| SourceError::Failed(format!("shard {}: decode a peer's chunk: {error}", self.shard)))?;
+        }
+        if !series.histograms.is_empty() {
+            let mut samples = Vec::new();
+            storage::histogram::chunk::decode(&series.histograms, self.base_ms, i64::MIN, i64::MAX, &mut samples)
+                .map_err(|error| SourceError::Failed(format!("shard {}: decode a peer's histograms: {error}", self.shard)))?;
+            histograms::put_in(samples, buffer);
         }
         Ok(())
     }

@@ -135,13 +135,11 @@ impl Reader {
                 Source::Disk(floats, more) => {
                     let metric = *metric.get_or_insert_with(|| metric_of(state, series));
                     let rocks = &state.core.rocks;
-                    let mut read = floats.each_chunk(rocks, run, (metric, series), |chunk| {
-                        run.decode(rocks, chunk, start_ms, end_ms, timestamps, values)
-                    });
+                    let mut read = floats
+                        .each_chunk(rocks, run, (metric, series), |chunk| run.decode(rocks, chunk, start_ms, end_ms, timestamps, values));
                     if let (Ok(()), Some(more)) = (&read, more) {
-                        read = more.each_chunk(rocks, run, (metric, series), |chunk| {
-                            run.decode_histograms(chunk, start_ms..=end_ms, histograms)
-                        });
+                        read = more
+                            .each_chunk(rocks, run, (metric, series), |chunk| run.decode_histograms(chunk, start_ms..=end_ms, histograms));
                     }
                     if read.is_err() && !rocks.has_family(&run.key.family()) {
                         // The day expired while it was read.

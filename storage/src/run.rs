@@ -171,7 +171,9 @@ impl Run {
         }
         match self.chunks() {
             Some(chunks) => chunks.read_histograms(series, range, samples),
-            None => self.scan_one(rocks, ChunkKind::Histograms, metric, series, |chunk| self.decode_histograms(chunk, range.clone(), samples)),
+            None => {
+                self.scan_one(rocks, ChunkKind::Histograms, metric, series, |chunk| self.decode_histograms(chunk, range.clone(), samples))
+            }
         }
     }
 

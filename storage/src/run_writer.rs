@@ -13,8 +13,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::chunk::{self, Encoder, Hint};
 use crate::fault::Result;
-use crate::index::MetricId;
 use crate::histogram::{self, chunk::Sample};
+use crate::index::MetricId;
 use crate::keys::{ChunkKind, ChunkPlace, RunKey, bucket_start};
 use crate::labels::SeriesId;
 use crate::rocks::Rocks;

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tern_storage::batch::{self, BatchBuilder, ConflictPolicy};
+use tern_storage::histogram::{CUSTOM_BUCKETS_SCHEMA, Counts, Histogram, ResetHint, Span, marker_of};
 use tern_storage::{
-    Applied, Deletion, Engine, EngineOptions, Exemplar, Frozen, HashKey, MatchOp, Matcher, Metadata, SeriesId, Shard, StorageError,
+    Applied, Deletion, Engine, EngineOptions, Exemplar, Frozen, HashKey, MatchOp, Matcher, Metadata, Reader, SeriesId, Shard, StorageError,
     UNKNOWN_SERIES, labels,
 };
 
@@ -74,7 +75,7 @@ fn range() -> impl Strategy<Value = (i64, i64)> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let samples = prop::collection::vec((0..8u8, time(), 0..6u8), 1..60);
+    let samples = prop::collection::vec((0..8u8, time(), 0..10u8), 1..60);
     let policy = prop_oneof![Just(ConflictPolicy::LastWriteWins), Just(ConflictPolicy::Reject)];
     prop_oneof![
         8 => (samples, policy).prop_map(|(samples, policy)| Step::Apply { samples, policy }),
@@ -102,6 +103,40 @@ fn value(number: u8) -> f64 {
         3 => 0.1 + 0.2,
         n => f64::from(n),
     }
+}
+
+/// Some numbers mean a histogram: two growing ones with the same or other buckets, one with custom buckets, a gauge.
+fn histogram(number: u8) -> Option<Histogram> {
+    let number = u64::from(number.checked_sub(6)?) + 1;
+    let is_custom = number == 3;
+    let counts = match number {
+        4 => Counts::Float { count: 1.5, zero_count: 0.5, positive: vec![1.0; 4], negative: vec![] },
+        _ => Counts::Integer { count: 4 * number, zero_count: 0, positive: vec![number; 4], negative: vec![] },
+    };
+    Some(Histogram {
+        reset_hint: ResetHint::Unknown,
+        schema: if is_custom { CUSTOM_BUCKETS_SCHEMA } else { 0 },
+        zero_threshold: 0.0,
+        sum: f64::from_bits(0x7ff0_0000_0000_0002 + number / 4),
+        counts,
+        positive_spans: vec![Span { offset: 0, length: 1 }, Span { offset: i32::from(number == 2), length: 3 }],
+        negative_spans: vec![],
+        custom_values: if is_custom { vec![0.1, 0.2, 0.3] } else { vec![] },
+    })
+}
+
+/// As the model keeps it: a float's bits, a histogram's marker.
+fn bits_of(number: u8) -> u64 {
+    histogram(number).map_or(value(number).to_bits(), |histogram| marker_of(&histogram.encoded()))
+}
+
+/// What a reader found, likewise.
+fn found(reader: &mut Reader, timestamps: Vec<i64>, values: Vec<f64>) -> Vec<(i64, u64)> {
+    let mut bits: Vec<u64> = values.into_iter().map(f64::to_bits).collect();
+    for (position, histogram) in reader.histograms().iter() {
+        bits[*position as usize] = marker_of(&histogram.encoded());
+    }
+    timestamps.into_iter().zip(bits).collect()
 }
 
 fn canonical(series: u8) -> Vec<u8> {
@@ -212,16 +247,21 @@ impl World {
         // Within a batch, samples of new series are applied before those of known ones.
         let (new, known): (Vec<_>, Vec<_>) = samples.iter().partition(|sample| self.id(sample.0) == UNKNOWN_SERIES);
         for &(series, time, number) in new.iter().chain(&known) {
-            match self.id(series) {
-                UNKNOWN_SERIES => drop(builder.push_new(&canonical(series), time, value(number))),
-                id => builder.push(id, time, value(number)),
+            match (self.id(series), histogram(number)) {
+                (UNKNOWN_SERIES, None) => drop(builder.push_new(&canonical(series), time, value(number))),
+                (UNKNOWN_SERIES, Some(histogram)) => {
+                    let defined = builder.define(&canonical(series));
+                    builder.push_defined_histogram(defined, time, &histogram.encoded());
+                }
+                (id, None) => builder.push(id, time, value(number)),
+                (id, Some(histogram)) => builder.push_histogram(id, time, &histogram.encoded()),
             }
         }
         let applied = self.log_and_apply(builder);
         let mut conflicts = 0;
         for &(series, time, number) in new.iter().chain(&known) {
             let samples = self.model.entry(series).or_default();
-            let bits = value(number).to_bits();
+            let bits = bits_of(number);
             match samples.get(&time) {
                 Some(old) if *old != bits && policy == ConflictPolicy::Reject => conflicts += 1,
                 _ => {
@@ -362,8 +402,9 @@ impl World {
     fn check(&self, series: u8, start: i64, end: i64) {
         let id = self.id(series);
         let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-        self.shard().reader().read(id, start, end, &mut timestamps, &mut values).unwrap();
-        let found: Vec<(i64, u64)> = timestamps.into_iter().zip(values.into_iter().map(f64::to_bits)).collect();
+        let mut reader = self.shard().reader();
+        reader.read(id, start, end, &mut timestamps, &mut values).unwrap();
+        let found = found(&mut reader, timestamps, values);
         let samples = self.model.get(&series).cloned().unwrap_or_default();
         let expected: Vec<(i64, u64)> = samples.range(start..=end).map(|(time, bits)| (*time, *bits)).collect();
         assert_eq!(found, expected, "series {series} as {id}");
@@ -380,7 +421,7 @@ impl World {
             let series: u8 = job.strip_prefix("job").unwrap().parse().unwrap();
             let (mut timestamps, mut values) = (Vec::new(), Vec::new());
             reader.read(id, i64::MIN, i64::MAX, &mut timestamps, &mut values).unwrap();
-            let found: BTreeMap<i64, u64> = timestamps.into_iter().zip(values.into_iter().map(f64::to_bits)).collect();
+            let found: BTreeMap<i64, u64> = found(&mut reader, timestamps, values).into_iter().collect();
             assert_eq!(found, self.model[&series], "{job}");
         }
         for (series, samples) in &self.model {

@@ -22,7 +22,7 @@ pub struct BatchBuilder {
     definitions: Vec<u8>,
     defined: u32,
     new: Columns,
-    known: Columns,
+    pub(super) known: Columns,
     /// Payloads of new and of known series, as their sections hold them.
     new_histograms: Vec<u8>,
     known_histograms: Vec<u8>,

@@ -18,7 +18,7 @@ struct Sample {
 
 fn value() -> impl Strategy<Value = f64> {
     prop_oneof![
-        any::<u64>().prop_map(f64::from_bits),
+        any::<u64>().prop_map(f64::from_bits).prop_map(crate::histogram::ordinary),
         (-100_000i64..100_000, 0u8..6).prop_map(|(mantissa, exponent)| mantissa as f64 / crate::decimal::power(exponent)),
         (0i64..200).prop_map(|whole| whole as f64),
         (0i64..200).prop_map(|pages| (pages * 4096) as f64),
@@ -235,5 +235,54 @@ fn the_format_is_what_it_was() {
     assert_eq!(
         hex,
         "9a52b9610101011d011b085f5f6e616d655f5f02757008696e7374616e636505686f7374310210010100078080adf9e78b03020201013203200503c1020308c1a9b4f9e78b03030400020103901108fa3b000000000000f07f"
+    );
+}
+
+#[test]
+fn histograms_travel_beside_their_markers() {
+    use crate::histogram::{marker_of, samples};
+    let known = [samples::latencies(1).encoded(), samples::custom(2).encoded()];
+    let new = samples::gauge(3).encoded();
+    let mut builder = BatchBuilder::new(ConflictPolicy::Reject);
+    let series = builder.define(&definition(0));
+    builder.push(5, 1, 1.0);
+    builder.push_histogram(5, 2, &known[0]);
+    builder.push_defined(series, 1, 2.0);
+    builder.push_defined_histogram(series, 2, &new);
+    builder.push_histogram(6, 2, &known[1]);
+    let bytes = builder.encode();
+    let mut columns = Columns::default();
+    BatchReader::parse(&bytes).unwrap().decode_into(&mut columns).unwrap();
+    let payloads: Vec<&[u8]> = columns.histograms.iter().map(|payload| &payload[..]).collect();
+    assert_eq!(payloads, [&new[..], &known[0], &known[1]]);
+    let markers: Vec<u64> = columns.values.iter().map(|value| value.to_bits()).filter(|bits| crate::histogram::is_marker(*bits)).collect();
+    assert_eq!(markers, [marker_of(&new), marker_of(&known[0]), marker_of(&known[1])]);
+    builder.clear();
+    builder.push(5, 1, 1.0);
+    BatchReader::parse(&builder.encode()).unwrap().decode_into(&mut columns).unwrap();
+    assert!(columns.histograms.is_empty(), "nothing is left of the batch before");
+}
+
+#[test]
+fn markers_and_payloads_that_do_not_agree_are_refused() {
+    use crate::histogram::{marker_of, samples};
+    let refused = |fill: &dyn Fn(&mut BatchBuilder)| {
+        let mut builder = BatchBuilder::new(ConflictPolicy::Reject);
+        fill(&mut builder);
+        BatchReader::parse(&builder.encode()).unwrap().decode_into(&mut Columns::default()).is_err()
+    };
+    let good = samples::latencies(1).encoded();
+    let mut invalid = samples::latencies(1);
+    invalid.positive_spans[0].length = 7;
+    assert!(!refused(&|builder| builder.push_histogram(1, 1, &good)));
+    assert!(refused(&|builder| builder.push(1, 1, f64::from_bits(marker_of(&good)))), "a marker without a payload");
+    assert!(refused(&|builder| builder.push_histogram(1, 1, &invalid.encoded())), "spans without buckets");
+    assert!(refused(&|builder| builder.push_histogram(1, 1, b"no histogram")), "foreign bytes");
+    assert!(
+        refused(&|builder| {
+            builder.push_histogram(1, 1, &good);
+            builder.known.values[0] = 1.0;
+        }),
+        "a payload without a marker"
     );
 }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{HeadExtent, HeadSamples};
 use super::block::{Arena, Chain};
+use super::{HeadExtent, HeadSamples};
 use crate::batch::ConflictPolicy;
 use crate::fault::Result;
 use crate::histogram;
