@@ -14,7 +14,7 @@ export CC := ccache cc
 endif
 endif
 
-.PHONY: help build install cluster cluster-down clean-cluster test verify bench acceptance
+.PHONY: help build install cluster cluster-down clean-cluster test verify bench acceptance fuzz
 
 help:
 	@echo 'make cluster        three nodes, a load balancer and a Prometheus that writes to them'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test           all tests'
 	@echo 'make verify         formatting, clippy, documentation'
 	@echo 'make bench          Tern, VictoriaMetrics and Prometheus side by side (BENCH_ARGUMENTS=…)'
+	@echo 'make fuzz           every fuzz target for SECONDS=60'
 	@echo 'make acceptance     ten minutes of Prometheus writing while nodes restart'
 
 install:
@@ -60,3 +61,12 @@ bench:
 # Acceptance 4 of the first issue in full length; `make test` runs it shortened.
 acceptance:
 	TERN_ACCEPTANCE_SECONDS=600 cargo test --release --locked --test tests -- --nocapture prometheus_writes_while_nodes_restart
+
+# Needs cargo-fuzz (cargo install cargo-fuzz). On stable, so without sanitizers; what was found in earlier runs is kept in fuzz/corpus.
+FUZZ_SECONDS := $(if $(SECONDS),$(SECONDS),60)
+fuzz:
+	set -e; for target in $$(cd fuzz && cargo fuzz list); do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  (cd fuzz && CARGO_TARGET_DIR=target cargo fuzz run -s none $$target corpus/$$target seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -max_len=4096); \
+	done

@@ -21,6 +21,29 @@ pub struct Budget {
     samples_peak: AtomicUsize,
 }
 
+/// How many samples are worked on before a query looks again whether it may go on.
+const SAMPLES_BETWEEN_CHECKS: usize = 10_000;
+
+/// Looks at the time every few thousand samples, so that a long window does not outlive its query.
+#[derive(Debug)]
+pub struct Ticker<'b> {
+    budget: &'b Budget,
+    samples: usize,
+}
+
+impl Ticker<'_> {
+    /// So many samples are about to be worked on.
+    #[inline]
+    pub fn tick(&mut self, samples: usize) -> Result<(), QueryError> {
+        self.samples += samples;
+        if self.samples < SAMPLES_BETWEEN_CHECKS {
+            return Ok(());
+        }
+        self.samples = 0;
+        self.budget.check_time()
+    }
+}
+
 /// Samples held in memory; gives them back when dropped.
 #[derive(Debug)]
 pub struct Charge<'b> {
@@ -45,11 +68,20 @@ impl Budget {
 
     /// Errs when the query was canceled or its time is over. Called at least once per series.
     pub fn check_time(&self) -> Result<(), QueryError> {
+        self.check_time_in(EVALUATION)
+    }
+
+    /// The same before a query begins.
+    pub fn check_begin(&self) -> Result<(), QueryError> {
+        self.check_time_in(EXECUTION)
+    }
+
+    fn check_time_in(&self, phase: &'static str) -> Result<(), QueryError> {
         if self.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
-            return Err(QueryError::Canceled(EVALUATION));
+            return Err(QueryError::Canceled(phase));
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(QueryError::Timeout(EVALUATION));
+            return Err(QueryError::Timeout(phase));
         }
         Ok(())
     }
@@ -57,6 +89,11 @@ impl Budget {
     /// Errs when a grid has so many steps that a single series over it would not be allowed.
     pub fn check_steps(&self, steps: usize) -> Result<(), QueryError> {
         if steps / 2 > self.samples_max { Err(QueryError::TooManySamples(EXECUTION)) } else { Ok(()) }
+    }
+
+    /// Counts work between two looks at the time.
+    pub fn ticker(&self) -> Ticker<'_> {
+        Ticker { budget: self, samples: 0 }
     }
 
     /// A charge of nothing yet.

@@ -158,6 +158,7 @@ impl Engine {
     ) -> Result<QueryOutput, QueryError> {
         let prepare = start.elapsed();
         let budget = Budget::of(&self.options, options);
+        budget.check_begin()?;
         budget.check_steps(grid.steps)?;
         let lookback_ms = options.lookback_ms.unwrap_or(self.options.lookback_ms);
         let text = options.text.as_ref();

@@ -36,13 +36,14 @@ proptest! {
     #[test]
     fn range_functions_follow_their_definition(
         data in data(),
-        function in prop::sample::select(vec!["rate", "increase", "delta", "max_over_time", "min_over_time", "count_over_time", "last_over_time", "first_over_time"]),
+        function in prop::sample::select(vec!["rate", "increase", "delta", "max_over_time", "min_over_time", "count_over_time", "last_over_time", "first_over_time", "sum_over_time", "avg_over_time", "changes", "resets", "quantile_over_time"]),
         range_ms in prop::sample::select(vec![10_000i64, 60_000, 200_000, 1_000_000]),
         step_ms in prop::sample::select(vec![5_000i64, 60_000]),
     ) {
         let (labels, samples) = &data[0];
         let source = source(&data[..1], 1);
-        let query = format!("{function}({}[{range_ms}ms])", labels.metric_name());
+        let parameter = if function == "quantile_over_time" { "0.3, " } else { "" };
+        let query = format!("{function}({parameter}{}[{range_ms}ms])", labels.metric_name());
         let answer = range(&engine(1, true), &source, &query, (START_MS, END_MS, step_ms)).expect("valid query");
         let got: Vec<(i64, u64)> = answer.into_iter().flat_map(|(_, values)| values).collect();
         let times = (START_MS..=END_MS).step_by(step_ms as usize);

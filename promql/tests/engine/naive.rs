@@ -68,11 +68,70 @@ pub fn over_window(function: &str, samples: &Samples, start_ms: i64, end_ms: i64
         "first_over_time" => Some(first.1),
         "max_over_time" => Some(extreme(&window, |value, best| value > best)),
         "min_over_time" => Some(extreme(&window, |value, best| value < best)),
+        "sum_over_time" => Some(compensated(&window)),
+        "avg_over_time" => Some(mean(&window)),
+        "changes" => Some(pairs(&window, |before, after| before != after && !(before.is_nan() && after.is_nan()))),
+        "resets" => Some(pairs(&window, |before, after| after < before)),
+        "quantile_over_time" => Some(quantile(0.3, &window)),
         "rate" => extrapolated(&window, start_ms, end_ms, true).map(|value| value.0 * (value.1 / seconds(end_ms - start_ms))),
         "increase" => extrapolated(&window, start_ms, end_ms, true).map(|value| value.0 * value.1),
         "delta" => extrapolated(&window, start_ms, end_ms, false).map(|value| value.0 * value.1),
         other => unreachable!("{other} has no model"),
     }
+}
+
+/// Neumaier's sum. Infinite sums have no compensation.
+fn neumaier(window: &Samples) -> (f64, f64) {
+    window.iter().fold((0.0, 0.0), |(sum, lost), (_, value)| neumaier_step(*value, sum, lost))
+}
+
+fn compensated(window: &Samples) -> f64 {
+    let (sum, lost) = neumaier(window);
+    if sum.is_infinite() { sum } else { sum + lost }
+}
+
+/// By the sum; where that runs over, by a running mean with compensation.
+fn mean(window: &Samples) -> f64 {
+    let (mut sum, mut lost) = (window[0].1, 0.0f64);
+    let mut running = false;
+    let mut count = 1.0;
+    for (_, value) in &window[1..] {
+        count += 1.0;
+        if !running {
+            let (total, more) = neumaier_step(*value, sum, lost);
+            if total.is_finite() || total.is_nan() {
+                (sum, lost) = (total, more);
+                continue;
+            }
+            running = true;
+            sum /= count - 1.0;
+            lost /= count - 1.0;
+        }
+        let share = (count - 1.0) / count;
+        (sum, lost) = neumaier_step(value / count, share * sum, share * lost);
+    }
+    if running { sum + lost } else { sum / count + lost / count }
+}
+
+fn neumaier_step(value: f64, sum: f64, lost: f64) -> (f64, f64) {
+    let total = sum + value;
+    if total.is_infinite() {
+        return (total, 0.0);
+    }
+    let more = if sum.abs() >= value.abs() { (sum - total) + value } else { (value - total) + sum };
+    (total, lost + more)
+}
+
+fn pairs(window: &Samples, counts: impl Fn(f64, f64) -> bool) -> f64 {
+    window.windows(2).filter(|pair| counts(pair[0].1, pair[1].1)).count() as f64
+}
+
+fn quantile(q: f64, window: &Samples) -> f64 {
+    let mut values: Vec<f64> = window.iter().map(|(_, value)| *value).collect();
+    values.sort_by(|left, right| right.is_nan().cmp(&left.is_nan()).then(left.total_cmp(right)));
+    let rank = q * (values.len() - 1) as f64;
+    let upper = (rank.floor() as usize + 1).min(values.len() - 1);
+    values[rank.floor() as usize] * (1.0 - rank.fract()) + values[upper] * rank.fract()
 }
 
 fn seconds(millis: i64) -> f64 {

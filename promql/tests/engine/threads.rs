@@ -36,10 +36,24 @@ fn a_query_may_not_hold_too_many_samples() {
 fn a_query_ends_when_canceled_or_late() {
     let canceled = QueryOptions { cancel: Some(Arc::new(AtomicBool::new(true))), ..QueryOptions::default() };
     let error = run(EngineOptions::default(), "sum(a_total)", &canceled).expect_err("canceled");
-    assert_eq!(error.to_string(), "query was canceled in expression evaluation");
+    assert_eq!(error.to_string(), "query was canceled in query execution");
     let late = QueryOptions { deadline: Some(Instant::now() - Duration::from_millis(1)), ..QueryOptions::default() };
     let error = run(EngineOptions::default(), "sum(rate(a_total[1m]))", &late).expect_err("late");
+    assert_eq!(error.to_string(), "query timed out in query execution");
+}
+
+/// One series with so many samples that a function over all of them at every step would take minutes.
+#[test]
+fn a_query_ends_in_the_middle_of_a_series() {
+    let mut source = MemorySource::new();
+    let labels = Labels::from_pairs([("__name__", "a_total")]);
+    (0..50_000).for_each(|sample| source.push(&labels, sample * 1_000, sample as f64));
+    let expr = parse("deriv(a_total[50000s])", ParserOptions::default()).expect("valid query");
+    let options = QueryOptions { deadline: Some(Instant::now() + Duration::from_millis(200)), ..QueryOptions::default() };
+    let start = Instant::now();
+    let error = Engine::new(EngineOptions::default()).range(&source, &expr, 25_000_000, 50_000_000, 1_000, &options).expect_err("late");
     assert_eq!(error.to_string(), "query timed out in expression evaluation");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::super::budget::Ticker;
 use super::super::column::{Column, is_absent};
 use super::super::error::QueryError;
 use super::super::notes::Notes;
@@ -19,7 +20,13 @@ const COUNT_MAX: f64 = 9_223_372_036_854_774_784.0;
 
 /// The chosen series. Of one step they stand in the order of the aggregation; otherwise each has the steps at which it
 /// was chosen.
-pub fn select(aggregate: &Aggregate, parameter: &[f64], columns: Vec<Column>, notes: &mut Notes) -> Result<Vec<Column>, QueryError> {
+pub fn select(
+    aggregate: &Aggregate,
+    parameter: &[f64],
+    columns: Vec<Column>,
+    mut ticker: Ticker,
+    notes: &mut Notes,
+) -> Result<Vec<Column>, QueryError> {
     let position = aggregate.parameter.as_ref().map_or(aggregate.position, |parameter| parameter.position);
     if !check_parameter(aggregate.op, parameter, position, notes)? {
         return Ok(Vec::new());
@@ -33,6 +40,7 @@ pub fn select(aggregate: &Aggregate, parameter: &[f64], columns: Vec<Column>, no
     }
     let mut keep = vec![vec![false; parameter.len()]; columns.len()];
     for (step, parameter) in parameter.iter().enumerate() {
+        ticker.tick(columns.len())?;
         selection.choose(step, *parameter).into_iter().for_each(|at| keep[at][step] = true);
     }
     let mut columns = columns;

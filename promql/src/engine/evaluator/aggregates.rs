@@ -32,7 +32,7 @@ impl<'a> Evaluator<'a> {
                     true => self.collect_series(&aggregate.child, self.subplan(node, grid), grid, notes)?,
                     false => self.vector(&aggregate.child, grid, notes)?.columns,
                 };
-                self.charged(selection::select(aggregate, &parameter, columns, notes)?)
+                self.charged(selection::select(aggregate, &parameter, columns, self.budget.ticker(), notes)?)
             }
             (_, parameter) => {
                 let parameter = match parameter {

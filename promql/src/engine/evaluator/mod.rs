@@ -84,7 +84,9 @@ impl<'a> Evaluator<'a> {
             return self.fold_series(node, grid, sink, notes);
         }
         let mut state = (sink.new)();
+        let mut ticker = self.budget.ticker();
         for mut column in self.vector(node, grid, notes)?.columns {
+            ticker.tick(grid.steps)?;
             (sink.push)(&mut state, &mut column, notes)?;
         }
         Ok(vec![state])

@@ -26,7 +26,7 @@ impl Evaluator<'_> {
             (AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio, Some(parameter)) => {
                 let parameter = self.scalar(parameter, grid, notes)?;
                 let columns = self.collect_series(&aggregate.child, None, grid, notes)?;
-                send_columns(selection::select(aggregate, &parameter, columns, notes)?, send)
+                send_columns(selection::select(aggregate, &parameter, columns, self.budget.ticker(), notes)?, send)
             }
             (op, _) if is_mergeable(op) => self.send_groups(aggregate, grid, send, notes),
             _ => Err(not_for_a_part()),

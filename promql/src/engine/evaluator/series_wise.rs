@@ -191,7 +191,7 @@ impl Evaluator<'_> {
 
     fn fold_range_call<S: Send>(&self, call: &RangeCall, grid: &Grid, sink: &Sink<'_, S>, notes: &mut Notes) -> Result<Vec<S>, QueryError> {
         let scalars = call.scalars.iter().map(|scalar| self.scalar(scalar, grid, notes)).collect::<Result<Vec<_>, _>>()?;
-        let function = RangeFunction::new(call, *grid, self.lookback_ms, &scalars);
+        let function = RangeFunction::new(call, *grid, self.lookback_ms, &scalars, self.budget);
         let start_times = if self.options.start_timestamps { start_times_of(call.function) } else { StartTimes::Ignore };
         let drop_name = !keeps_metric_name(call.function);
         let finish = |state: &mut S, column: &mut Column, input_drops_name: bool, notes: &mut Notes| {

@@ -14,6 +14,17 @@ pub enum Event {
     Reset,
 }
 
+impl Event {
+    /// Whether it happened between two floats.
+    #[inline]
+    pub fn happened(self, before: f64, after: f64) -> bool {
+        match self {
+            Event::Change => after != before && !(after.is_nan() && before.is_nan()),
+            Event::Reset => after < before,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Sample<'a> {
     time: i64,
@@ -38,8 +49,7 @@ pub fn count_events(window: &Window, event: Event) -> Option<f64> {
 fn happened(previous: &Sample, sample: &Sample, event: Event) -> bool {
     let restarted = || event == Event::Reset && restarted(previous.start, previous.time, sample.start, sample.time);
     match (previous.histogram, sample.histogram, event) {
-        (None, None, Event::Change) => sample.float != previous.float && !(sample.float.is_nan() && previous.float.is_nan()),
-        (None, None, Event::Reset) => sample.float < previous.float || restarted(),
+        (None, None, _) => event.happened(previous.float, sample.float) || restarted(),
         (Some(before), Some(after), Event::Change) => !after.same_data(before),
         (Some(before), Some(after), Event::Reset) => restarted() || after.detect_reset(before),
         _ => true,

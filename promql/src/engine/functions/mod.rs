@@ -13,6 +13,7 @@ mod over_time;
 mod histogram_over_time;
 mod trend;
 mod changes;
+mod sliding;
 pub mod range_call;
 mod civil_time;
 pub mod elementwise;

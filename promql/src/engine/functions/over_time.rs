@@ -1,22 +1,27 @@
 //! The `*_over_time` functions of floats.
 
-use super::super::column::Column;
-use super::super::grid::Grid;
-use super::super::notes::Notes;
 use super::order_statistics::quantile_of;
-use super::window::Bounds;
 use crate::kahan::{self, KahanSum};
 
 pub fn sum(values: &[f64]) -> f64 {
-    let mut sum = KahanSum::default();
+    sum_from((0.0, 0.0), values)
+}
+
+/// Goes on with a sum and its compensation.
+pub fn sum_from((sum, compensation): (f64, f64), values: &[f64]) -> f64 {
+    let mut sum = KahanSum { sum, compensation };
     values.iter().for_each(|value| sum.add(*value));
     if sum.sum.is_infinite() { sum.sum } else { sum.value() }
 }
 
 /// The mean: sum by count, or where the sum would run over, a running mean. `values` has at least one.
 pub fn average(values: &[f64]) -> f64 {
-    let mut mean = Mean::new(values[0]);
-    values[1..].iter().for_each(|value| mean.add(*value));
+    average_from(Mean::new(values[0]), &values[1..])
+}
+
+/// Goes on with a mean.
+pub fn average_from(mut mean: Mean, values: &[f64]) -> f64 {
+    values.iter().for_each(|value| mean.add(*value));
     mean.value()
 }
 
@@ -91,7 +96,12 @@ impl Mean {
 
 /// The population variance.
 pub fn variance(values: &[f64]) -> f64 {
-    let (mut count, mut mean, mut squares) = (0.0, KahanSum::default(), KahanSum::default());
+    variance_from((0.0, (0.0, 0.0), (0.0, 0.0)), values)
+}
+
+/// Goes on with a count of values, and the sums (with compensations) of which mean and variance are made.
+pub fn variance_from((mut count, mean, squares): (f64, (f64, f64), (f64, f64)), values: &[f64]) -> f64 {
+    let [mut mean, mut squares] = [mean, squares].map(|(sum, compensation)| KahanSum { sum, compensation });
     for value in values {
         count += 1.0;
         let delta = value - mean.value();
@@ -121,7 +131,7 @@ pub enum Extreme {
 
 impl Extreme {
     #[inline]
-    fn is_beyond(self, value: f64, than: f64) -> bool {
+    pub fn is_beyond(self, value: f64, than: f64) -> bool {
         match self {
             Extreme::Min => value < than,
             Extreme::Max => value > than,
@@ -149,41 +159,6 @@ pub fn last_extreme(values: &[f64], extreme: Extreme) -> usize {
         }
     }
     best
-}
-
-/// The extremes at all steps in O(samples + steps): `queue` holds the positions that may still become the extreme of a
-/// later window, best first.
-pub fn extreme_over_grid(
-    (times, values): (&[i64], &[f64]),
-    extreme: Extreme,
-    (grid, range_ms): (&Grid, i64),
-    end_of: impl Fn(i64) -> i64,
-    column: &mut Column,
-    notes: &mut Notes,
-) {
-    let mut queue = std::collections::VecDeque::new();
-    let mut bounds = Bounds::default();
-    for step in 0..grid.steps {
-        let end_ms = end_of(grid.time_ms(step));
-        let entered = bounds.advance(times, end_ms - range_ms, end_ms);
-        notes.count_window(step, bounds.len(), entered.len());
-        for position in entered.from..entered.to {
-            if values[position].is_nan() {
-                continue;
-            }
-            while queue.back().is_some_and(|last: &usize| extreme.is_beyond(values[position], values[*last])) {
-                queue.pop_back();
-            }
-            queue.push_back(position);
-        }
-        while queue.front().is_some_and(|first| *first < bounds.from) {
-            queue.pop_front();
-        }
-        if bounds.len() > 0 {
-            // All are NaN when the queue is empty; the last of them stands.
-            column.floats[step] = values[queue.front().copied().unwrap_or(bounds.to - 1)];
-        }
-    }
 }
 
 #[cfg(test)]

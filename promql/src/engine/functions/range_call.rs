@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::budget::Budget;
 use super::super::column::Column;
 use super::super::error::QueryError;
 use super::super::grid::Grid;
@@ -14,8 +15,9 @@ use super::histogram_over_time;
 use super::histogram_rate::rate_of_histograms;
 use super::instant_delta::{InstantKind, instant_delta};
 use super::order_statistics::quantile_of;
-use super::over_time::{self, Extreme, extreme_over_grid, first_extreme, last_extreme};
-use super::rate::{rate_of_floats, rate_over_grid};
+use super::over_time::{self, Extreme, first_extreme, last_extreme};
+use super::rate::{rate_of_floats, rate_over_windows};
+use super::sliding::{self, Ties};
 use super::trend::{Factors, double_exponential_smoothing, linear_regression};
 use super::window::{Bounds, SplitSeries, StartTimes, Subject, Window};
 use crate::annotations::AnnotationKind;
@@ -31,18 +33,20 @@ pub struct RangeFunction<'a> {
     lookback_ms: i64,
     /// One list a scalar argument, one value a step.
     scalars: &'a [Vec<f64>],
+    budget: &'a Budget,
 }
 
 impl<'a> RangeFunction<'a> {
-    pub fn new(call: &'a RangeCall, grid: Grid, lookback_ms: i64, scalars: &'a [Vec<f64>]) -> RangeFunction<'a> {
-        RangeFunction { call, grid, lookback_ms, scalars }
+    pub fn new(call: &'a RangeCall, grid: Grid, lookback_ms: i64, scalars: &'a [Vec<f64>], budget: &'a Budget) -> RangeFunction<'a> {
+        RangeFunction { call, grid, lookback_ms, scalars, budget }
     }
 
     /// The values of the function for `series` at all steps. `column` is empty before.
     pub fn evaluate(&self, series: &SplitSeries, column: &mut Column, subject: Subject, notes: &mut Notes) -> Result<(), QueryError> {
-        if series.histograms.times.is_empty() && self.evaluate_fast(series, column, notes) {
+        if series.histograms.times.is_empty() && self.evaluate_fast(series, column, subject, notes)? {
             return Ok(());
         }
+        let mut ticker = self.budget.ticker();
         let (mut floats, mut histograms) = (Bounds::default(), Bounds::default());
         for step in 0..self.grid.steps {
             let time_ms = self.grid.time_ms(step);
@@ -55,6 +59,7 @@ impl<'a> RangeFunction<'a> {
             }
             let new = new_floats.len() + series.histogram_size(new_histograms);
             notes.count_window(step, floats.len() + series.histogram_size(histograms), new);
+            ticker.tick(floats.len() + histograms.len())?;
             window.floats = series.floats_view(floats);
             window.histograms = series.histograms_view(histograms);
             let value = self.evaluate_window(&window, step, subject, notes)?;
@@ -63,23 +68,74 @@ impl<'a> RangeFunction<'a> {
         Ok(())
     }
 
-    /// Functions of floats that need not look at every sample of every window. False: do it the general way.
-    fn evaluate_fast(&self, series: &SplitSeries, column: &mut Column, notes: &mut Notes) -> bool {
+    /// Functions of floats that are evaluated over all windows at once. False: do it the general way.
+    fn evaluate_fast(&self, series: &SplitSeries, column: &mut Column, subject: Subject, notes: &mut Notes) -> Result<bool, QueryError> {
         if self.call.source.extension() != Extension::None || !series.floats.starts.is_empty() {
-            return false;
+            return Ok(false);
         }
-        let samples = (series.floats.times.as_slice(), series.floats.values.as_slice());
-        let grid = (&self.grid, self.call.source.range_ms());
-        let end_of = |time_ms| self.call.source.end_ms(time_ms);
+        let (times, values) = (series.floats.times.as_slice(), series.floats.values.as_slice());
+        let windows = self.windows(times);
+        let mut ticker = self.budget.ticker();
+        let extremes = |column: &mut Column, extreme, ties, of: &dyn Fn(usize) -> f64| {
+            sliding::extremes(values, &windows, extreme, ties, |step, position| column.floats[step] = of(position));
+        };
+        let (value_of, time_of) = (|position: usize| values[position], |position: usize| times[position] as f64 / 1000.0);
         match self.call.function {
-            Function::Rate => rate_over_grid(samples, RateKind::Rate, grid, end_of, column, notes),
-            Function::Increase => rate_over_grid(samples, RateKind::Increase, grid, end_of, column, notes),
-            Function::Delta => rate_over_grid(samples, RateKind::Delta, grid, end_of, column, notes),
-            Function::MaxOverTime => extreme_over_grid(samples, Extreme::Max, grid, end_of, column, notes),
-            Function::MinOverTime => extreme_over_grid(samples, Extreme::Min, grid, end_of, column, notes),
-            _ => return false,
+            Function::Rate => self.rates((times, values), RateKind::Rate, &windows, column),
+            Function::Increase => self.rates((times, values), RateKind::Increase, &windows, column),
+            Function::Delta => self.rates((times, values), RateKind::Delta, &windows, column),
+            Function::MaxOverTime => extremes(column, Extreme::Max, Ties::First, &value_of),
+            Function::MinOverTime => extremes(column, Extreme::Min, Ties::First, &value_of),
+            Function::TsOfMaxOverTime => extremes(column, Extreme::Max, Ties::Last, &time_of),
+            Function::TsOfMinOverTime => extremes(column, Extreme::Min, Ties::Last, &time_of),
+            Function::SumOverTime => sliding::sums(values, &windows, column, &mut ticker)?,
+            Function::AvgOverTime => sliding::averages(values, &windows, column, &mut ticker)?,
+            Function::StdvarOverTime => sliding::variances(values, &windows, column, &mut ticker, |variance| variance)?,
+            Function::StddevOverTime => sliding::variances(values, &windows, column, &mut ticker, f64::sqrt)?,
+            Function::Changes => sliding::events(values, &windows, Event::Change, column),
+            Function::Resets => sliding::events(values, &windows, Event::Reset, column),
+            Function::QuantileOverTime => {
+                let quantiles = self.scalars.first().map_or(&[][..], Vec::as_slice);
+                self.note_quantiles(&windows, quantiles, subject, notes);
+                sliding::quantiles(values, &windows, quantiles, column, &mut ticker)?;
+            }
+            Function::CountOverTime => of_each(&windows, column, |window| window.len() as f64),
+            Function::PresentOverTime => of_each(&windows, column, |_| 1.0),
+            Function::FirstOverTime => of_each(&windows, column, |window| values[window.from]),
+            Function::LastOverTime => of_each(&windows, column, |window| values[window.to - 1]),
+            Function::TsOfFirstOverTime => of_each(&windows, column, |window| time_of(window.from)),
+            Function::TsOfLastOverTime => of_each(&windows, column, |window| time_of(window.to - 1)),
+            _ => return Ok(false),
         }
-        true
+        let mut known = 0;
+        for (step, window) in windows.iter().enumerate() {
+            notes.count_window(step, window.len(), window.to - known.max(window.from));
+            known = window.to;
+        }
+        Ok(true)
+    }
+
+    /// The samples of each step's window.
+    fn windows(&self, times: &[i64]) -> Vec<Bounds> {
+        let (range_ms, mut bounds) = (self.call.source.range_ms(), Bounds::default());
+        let window = |time_ms| {
+            let end_ms = self.call.source.end_ms(time_ms);
+            bounds.advance(times, end_ms - range_ms, end_ms);
+            bounds
+        };
+        self.grid.times_ms().map(window).collect()
+    }
+
+    fn rates(&self, samples: (&[i64], &[f64]), kind: RateKind, windows: &[Bounds], column: &mut Column) {
+        let end_of = |step| self.call.source.end_ms(self.grid.time_ms(step));
+        rate_over_windows(samples, kind, windows, self.call.source.range_ms(), end_of, column);
+    }
+
+    fn note_quantiles(&self, windows: &[Bounds], quantiles: &[f64], subject: Subject, notes: &mut Notes) {
+        let used = windows.iter().zip(quantiles).filter(|(window, _)| window.len() > 0);
+        for (_, quantile) in used.filter(|(_, quantile)| !(0.0..=1.0).contains(*quantile)) {
+            notes.push(AnnotationKind::InvalidQuantile { quantile: *quantile }, subject.position);
+        }
     }
 
     /// The window of a step, still without samples.
@@ -189,6 +245,13 @@ impl<'a> RangeFunction<'a> {
             subject.ignored_histograms(notes);
         }
         if window.floats.len() < 2 { None } else { float(fit(window)) }
+    }
+}
+
+/// The value of every window that has samples.
+fn of_each(windows: &[Bounds], column: &mut Column, value: impl Fn(&Bounds) -> f64) {
+    for (step, window) in windows.iter().enumerate().filter(|(_, window)| window.len() > 0) {
+        column.floats[step] = value(window);
     }
 }
 

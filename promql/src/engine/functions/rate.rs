@@ -1,7 +1,6 @@
 //! `rate`, `increase` and `delta` of floats.
 
 use super::super::column::Column;
-use super::super::grid::Grid;
 use super::super::notes::Notes;
 use super::extrapolation::{Increase, RateKind, factor};
 use super::start_time::{has_overlap, is_reset};
@@ -50,33 +49,21 @@ pub fn note_overlap(subject: Subject, notes: &mut Notes) {
     notes.push(AnnotationKind::StartTimeOverlap { metric: subject.metric(), occurrences: 1 }, subject.position);
 }
 
-/// The values of all steps for a series of floats without start times and without extension, in O(samples + steps): the
+/// The values of all windows for a series of floats without start times and without extension, in O(samples + steps): the
 /// increase in a window is its last value minus its first, plus the values before the resets in it, which are found once.
-pub fn rate_over_grid(
+pub fn rate_over_windows(
     (times, values): (&[i64], &[f64]),
     kind: RateKind,
-    (grid, range_ms): (&Grid, i64),
-    end_of: impl Fn(i64) -> i64,
+    windows: &[Bounds],
+    range_ms: i64,
+    end_of: impl Fn(usize) -> i64,
     column: &mut Column,
-    notes: &mut Notes,
 ) {
-    let resets: Vec<usize> = if kind.is_counter() {
-        (1..values.len()).filter(|position| values[*position] < values[*position - 1]).collect()
-    } else {
-        Vec::new()
-    };
+    let resets = if kind.is_counter() { resets_of(values) } else { Vec::new() };
     let divisor = kind.divisor(range_ms);
-    let mut bounds = Bounds::default();
     let mut first_reset = 0;
-    for step in 0..grid.steps {
-        let end_ms = end_of(grid.time_ms(step));
-        let start_ms = end_ms - range_ms;
-        let entered = bounds.advance(times, start_ms, end_ms);
-        notes.count_window(step, bounds.len(), entered.len());
-        if bounds.len() < 2 {
-            continue;
-        }
-        let (first, last) = (bounds.from, bounds.to - 1);
+    for (step, window) in windows.iter().enumerate().filter(|(_, window)| window.len() >= 2) {
+        let (first, last) = (window.from, window.to - 1);
         let mut value = values[last] - values[first];
         while first_reset < resets.len() && resets[first_reset] <= first {
             first_reset += 1;
@@ -89,9 +76,26 @@ pub fn rate_over_grid(
             first_value: kind.is_counter().then_some(values[first]),
             first_ms: times[first],
             last_ms: times[last],
-            samples: bounds.len(),
+            samples: window.len(),
             counter_start_ms: None,
         };
-        column.floats[step] = value * (factor(&increase, start_ms, end_ms) / divisor);
+        let end_ms = end_of(step);
+        column.floats[step] = value * (factor(&increase, end_ms - range_ms, end_ms) / divisor);
     }
+}
+
+/// The positions of the samples that are lower than the one before. Most blocks of samples have none, which is found without
+/// a branch a sample.
+fn resets_of(values: &[f64]) -> Vec<usize> {
+    const BLOCK: usize = 16;
+    let mut resets = Vec::new();
+    for from in (1..values.len()).step_by(BLOCK) {
+        let to = (from + BLOCK).min(values.len());
+        let (before, after) = (&values[from - 1..to - 1], &values[from..to]);
+        let count: u32 = before.iter().zip(after).map(|(before, after)| u32::from(after < before)).sum();
+        if count > 0 {
+            resets.extend((from..to).filter(|position| values[*position] < values[*position - 1]));
+        }
+    }
+    resets
 }

@@ -73,7 +73,6 @@ impl RangeSource {
 #[cfg(test)]
 mod tests {
     use super::super::{Run, compile};
-    use super::*;
     use crate::{ParserOptions, parse};
 
     #[test]
