@@ -158,7 +158,7 @@ impl Columns {
 
     /// Bytes of the request that is staged.
     pub fn bytes(&self) -> usize {
-        self.series.len() * size_of::<Series>() + self.arena.len() + self.timestamps.len() * 16
+        self.series.len() * size_of::<Series>() + self.arena.len() + self.timestamps.len() * 16 + self.histogram_bytes.len()
     }
 
     pub fn series_count(&self) -> usize {

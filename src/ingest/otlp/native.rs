@@ -25,6 +25,9 @@ pub fn from_exponential(point: &ExponentialPoint, is_delta: bool) -> Result<Hist
         return Err(format!("cannot convert exponential to native histogram. Scale must be >= {SCHEMA_MIN}, was {scale}"));
     }
     let schema = scale.min(SCHEMA_MAX);
+    if point.moment.is_stale {
+        return Ok(Histogram { schema, zero_threshold: ZERO_THRESHOLD, ..stale() });
+    }
     let merged = (scale - schema).unsigned_abs();
     let (positive_spans, positive) = exponential_side(&point.positive, merged)?;
     let (negative_spans, negative) = exponential_side(&point.negative, merged)?;
@@ -32,7 +35,7 @@ pub fn from_exponential(point: &ExponentialPoint, is_delta: bool) -> Result<Hist
         reset_hint: reset_hint(is_delta),
         schema,
         zero_threshold: ZERO_THRESHOLD,
-        sum: sum_of(point.sum, point.moment.is_stale),
+        sum: point.sum.unwrap_or(0.0),
         counts: Counts::Integer { count: point.count, zero_count: point.zero_count, positive, negative },
         positive_spans,
         negative_spans,
@@ -42,13 +45,16 @@ pub fn from_exponential(point: &ExponentialPoint, is_delta: bool) -> Result<Hist
 
 /// With the explicit bounds as custom ones: both leave the last bucket open.
 pub fn from_explicit(point: &ExplicitPoint, is_delta: bool) -> Result<Histogram, String> {
+    if point.moment.is_stale {
+        return Ok(Histogram { schema: CUSTOM_BUCKETS_SCHEMA, custom_values: point.bounds.clone(), ..stale() });
+    }
     let counts = point.counts.iter().enumerate().map(|(at, &count)| (at as i64, count));
     let (positive_spans, positive) = sparse(counts)?;
     Ok(Histogram {
         reset_hint: reset_hint(is_delta),
         schema: CUSTOM_BUCKETS_SCHEMA,
         zero_threshold: 0.0,
-        sum: sum_of(point.sum, point.moment.is_stale),
+        sum: point.sum.unwrap_or(0.0),
         counts: Counts::Integer { count: point.count, zero_count: 0, positive, negative: Vec::new() },
         positive_spans,
         negative_spans: Vec::new(),
@@ -60,8 +66,18 @@ fn reset_hint(is_delta: bool) -> ResetHint {
     if is_delta { ResetHint::Gauge } else { ResetHint::Unknown }
 }
 
-fn sum_of(sum: Option<f64>, is_stale: bool) -> f64 {
-    if is_stale { f64::from_bits(STALE_NAN) } else { sum.unwrap_or(0.0) }
+/// What ends a series: without observations, its sum is the marker.
+fn stale() -> Histogram {
+    Histogram {
+        reset_hint: ResetHint::Unknown,
+        schema: 0,
+        zero_threshold: 0.0,
+        sum: f64::from_bits(STALE_NAN),
+        counts: Counts::Integer { count: 0, zero_count: 0, positive: Vec::new(), negative: Vec::new() },
+        positive_spans: Vec::new(),
+        negative_spans: Vec::new(),
+        custom_values: Vec::new(),
+    }
 }
 
 /// `merged`: two to this power of neighbouring buckets become one.

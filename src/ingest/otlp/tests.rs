@@ -125,7 +125,9 @@ fn explicit_histograms_are_cumulative_buckets() {
     ];
     assert_eq!(lines(&settings(), &request(&json!({}), &metrics)), expected);
     let native = OtlpSettings { convert_histograms_to_nhcb: true, ..settings() };
-    let expected = ["refused 1: native histograms are not stored by this version"; 2];
+    let order = "histogram custom bounds must be in strictly increasing order";
+    let refused = format!("refused 1: custom buckets: previous bound is 0.1 and current is 0.0000001: {order}");
+    let expected = ["latency_seconds{} histogram @2000", &refused];
     assert_eq!(lines(&native, &request(&json!({}), &metrics)), expected);
 }
 
@@ -142,11 +144,11 @@ fn exponential_histograms_and_summaries() {
         ]}},
     ]);
     let expected = [
+        "size_bytes{} histogram @1000",
         "rpc_milliseconds_sum{} 3 @1000",
         "rpc_milliseconds_count{} 2 @1000",
         "rpc_milliseconds{quantile=0.5} 1 @1000",
         "rpc_milliseconds{quantile=1} 2.5 @1000",
-        "refused 1: native histograms are not stored by this version",
         "refused 1: cannot convert exponential to native histogram. Scale must be >= -4, was -5",
     ];
     assert_eq!(lines(&settings(), &request(&json!({}), &metrics)), expected);
@@ -464,7 +466,7 @@ fn example() -> wire::Request {
     let gauge = wire::Gauge { points: vec![number(1, Some(0.5), None), number(2, None, Some(-7))] };
     let classic = wire::HistogramPoint { time: SECOND, count: 3, sum: Some(2.0), counts: vec![1, 2], bounds: vec![5.0] };
     let exponential =
-        wire::ExponentialPoint { time: SECOND, count: 3, scale: -2, positive: Some(wire::Buckets { offset: -3, counts: vec![1, 300] }) };
+        wire::ExponentialPoint { time: SECOND, count: 301, scale: -2, positive: Some(wire::Buckets { offset: -3, counts: vec![1, 300] }) };
     let metric = |name: &str| wire::Metric { name: name.to_string(), ..wire::Metric::default() };
     let metrics = vec![
         wire::Metric { gauge: Some(gauge), ..metric("g") },
@@ -488,7 +490,7 @@ fn protobuf_and_json_say_the_same() {
                 {"timeUnixNano": at(1), "count": 3, "sum": 2, "bucketCounts": [1, 2], "explicitBounds": [5]},
             ]}},
             {"name": "e", "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [
-                {"timeUnixNano": at(1), "count": 3, "scale": -2, "positive": {"offset": -3, "bucketCounts": [1, 300]}},
+                {"timeUnixNano": at(1), "count": 301, "scale": -2, "positive": {"offset": -3, "bucketCounts": [1, 300]}},
             ]}},
         ]}],
         "resource": {"attributes": [text("service.name", "s"), text("host", "h")]},
@@ -506,9 +508,9 @@ fn protobuf_and_json_say_the_same() {
             "h_count{job=s} 3 @1000",
             "h_bucket{job=s,le=5} 1 @1000",
             "h_bucket{job=s,le=+Inf} 3 @1000",
+            "e{job=s} histogram @1000",
             "target_info{host=h,job=s} 1 @1000",
             "target_info{host=h,job=s} 1 @2000",
-            "refused 1: native histograms are not stored by this version",
         ]
     );
 }

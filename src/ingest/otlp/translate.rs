@@ -359,8 +359,12 @@ impl<'a> Translation<'_, 'a> {
         Ok(())
     }
 
-    fn stage_histogram(&mut self, _: &str, _: &LabelSet, _: Moment, _: &storage::Histogram) -> Result<(), Fault> {
-        Err(Fault::Refused("native histograms are not stored by this version".to_string()))
+    /// Refused by the rules that every stored histogram satisfies.
+    fn stage_histogram(&mut self, name: &str, labels: &LabelSet, moment: Moment, histogram: &storage::Histogram) -> Result<(), Fault> {
+        histogram.validate().map_err(|problem| Fault::Refused(problem.to_string()))?;
+        self.begin(name, "", labels, None)?;
+        self.columns.push_histogram(moment.timestamp_ms, histogram);
+        Ok(())
     }
 
     /// Opens a series with these labels and, as another label, a bound or quantile.
