@@ -13,6 +13,7 @@ mod http_rules;
 mod bad_input;
 mod native_api;
 mod other_writers;
+mod remote_write;
 mod replication;
 mod crashes;
 mod pushdown;
