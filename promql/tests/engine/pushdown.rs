@@ -272,6 +272,22 @@ fn offers_are_made_where_they_help() {
     assert_eq!(offers("info(a_total)", 15_000), 0);
 }
 
+/// A part without series would find fault with the parameter before another part finds fault with the function.
+#[test]
+fn of_two_mistakes_the_same_one_is_told() {
+    let mut shards = two_shards();
+    shards.shards.push((Place::Away, MemorySource::new()));
+    shards.shards.rotate_right(1);
+    let engine = Engine::new(EngineOptions::default());
+    let query = "topk(NaN, double_exponential_smoothing(a_total[5m], 0.3, 2))";
+    let times = (60_000, 500_000, 15_000);
+    let here = run(&engine, &shards.all_here(), query, times).expect_err("two mistakes");
+    assert_eq!(
+        (run(&engine, &shards, query, times), here.as_str()),
+        (Err(here.clone()), "invalid trend factor. Expected: 0 < tf < 1, got: 2.000000")
+    );
+}
+
 #[test]
 fn limits_hold_where_the_data_are() {
     let shards = two_shards();

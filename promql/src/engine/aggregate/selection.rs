@@ -51,6 +51,11 @@ pub fn select(
     Ok(columns)
 }
 
+/// Whether a choice by these parameters cannot fail.
+pub fn makes_sense(parameter: &[f64]) -> bool {
+    parameter.iter().all(|value| (COUNT_MIN..COUNT_MAX).contains(value) && *value != COUNT_MIN)
+}
+
 /// False: nothing can be chosen at any step.
 fn check_parameter(op: AggregateOp, parameter: &[f64], position: PositionRange, notes: &mut Notes) -> Result<bool, QueryError> {
     let max = parameter.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -28,8 +28,10 @@ impl<'a> Evaluator<'a> {
             }
             (AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio, Some(parameter)) => {
                 let parameter = self.scalar(parameter, grid, notes)?;
+                // A parameter that makes no sense is an error, but one that the child may have comes first, in whichever part.
+                let offer = if selection::makes_sense(&parameter) { self.subplan(node, grid) } else { None };
                 let columns = match self.streams(&aggregate.child) {
-                    true => self.collect_series(&aggregate.child, self.subplan(node, grid), grid, notes)?,
+                    true => self.collect_series(&aggregate.child, offer, grid, notes)?,
                     false => self.vector(&aggregate.child, grid, notes)?.columns,
                 };
                 self.charged(selection::select(aggregate, &parameter, columns, self.budget.ticker(), notes)?)
