@@ -32,7 +32,8 @@ pub(super) fn encode(histogram: &Histogram, out: &mut Vec<u8>) {
         USUAL_THRESHOLD_BITS => THRESHOLD_USUAL,
         _ => THRESHOLD_RAW,
     };
-    out.push(u8::from(is_float) * FLAG_FLOAT | histogram.reset_hint.to_bits() << HINT_SHIFT | threshold << THRESHOLD_SHIFT);
+    let hint = histogram.reset_hint.to_bits() << HINT_SHIFT;
+    out.push(if is_float { FLAG_FLOAT } else { 0 } | hint | (threshold << THRESHOLD_SHIFT));
     varint::put_signed(out, i64::from(histogram.schema));
     if threshold == THRESHOLD_RAW {
         put_float(out, histogram.zero_threshold);

@@ -36,7 +36,7 @@ fn reduce_sides<T: Copy + std::ops::AddAssign>(spans: [&mut Vec<Span>; 2], bucke
         let mut last = None;
         for (index, &bucket) in indexes(spans).zip(buckets.iter()) {
             // Bucket i ends at base^i, so it goes into the bucket whose end is the next at or above.
-            let index = ((i64::from(index) - 1 >> halvings.min(62)) + 1) as i32;
+            let index = (((i64::from(index) - 1) >> halvings.min(62)) + 1) as i32;
             match (last, merged.last_mut(), merged_spans.last_mut()) {
                 (Some(before), Some(sum), _) if before == index => *sum += bucket,
                 (Some(before), _, Some(span)) if before + 1 == index => {
