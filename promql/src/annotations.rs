@@ -383,13 +383,16 @@ impl Annotations {
         self.list.iter()
     }
 
-    /// The texts of one severity, at most `limit` (zero: all) and then how many were left out.
+    /// The texts of one severity, sorted, so that they do not tell in which order parts of a query were evaluated; at most
+    /// `limit` (zero: all) and then how many were left out.
     pub fn texts(&self, severity: Severity, query: &str, limit: usize) -> Vec<String> {
-        let of_severity = || self.list.iter().filter(|annotation| annotation.kind.severity() == severity);
+        let of_severity = self.list.iter().filter(|annotation| annotation.kind.severity() == severity);
+        let mut texts: Vec<String> = of_severity.map(|annotation| annotation.text(query)).collect();
+        texts.sort_unstable();
         let limit = if limit == 0 { usize::MAX } else { limit };
-        let mut texts: Vec<String> = of_severity().take(limit).map(|annotation| annotation.text(query)).collect();
-        let omitted = of_severity().count() - texts.len();
+        let omitted = texts.len().saturating_sub(limit);
         if omitted > 0 {
+            texts.truncate(limit);
             let name = match severity {
                 Severity::Warning => "warning",
                 Severity::Info => "info",

@@ -364,8 +364,9 @@ mod tests {
             let error = refused(&with_points(points));
             assert!(error.contains(expected), "{points}: {error}");
         }
-        let deep = format!("{}{}", "{\"a\":".repeat(1000), "}".repeat(1000));
-        assert!(refused(&deep).contains("recursion limit"), "{}", refused(&deep));
+        let nested = format!("{}null{}", r#"{"arrayValue":{"values":["#.repeat(1000), "]}}".repeat(1000));
+        let error = refused(&with_points(&format!(r#"[{{"attributes":[{{"value":{nested}}}]}}]"#)));
+        assert!(error.contains("recursion limit"), "{error}");
     }
 
     #[test]
