@@ -110,11 +110,12 @@ fn read_series(one: &Value) -> anyhow::Result<(String, Samples)> {
 }
 
 fn same_series(one: &[(String, Samples)], other: &[(String, Samples)], equal: fn(f64, f64) -> bool) -> bool {
-    let by_labels: BTreeMap<&str, &Samples> = other.iter().map(|(labels, samples)| (labels.as_str(), samples)).collect();
-    // Equal counts first: a map would hide a series that comes twice.
-    one.len() == other.len()
-        && by_labels.len() == other.len()
-        && one.iter().all(|(labels, samples)| by_labels.get(labels.as_str()).is_some_and(|other| same_samples(samples, other, equal)))
+    let by_labels = |series: &'_ [(String, Samples)]| -> BTreeMap<String, Samples> { series.iter().cloned().collect() };
+    let (mine, theirs) = (by_labels(one), by_labels(other));
+    // A map would hide a series that comes twice.
+    (mine.len(), theirs.len()) == (one.len(), other.len())
+        && mine.len() == theirs.len()
+        && mine.iter().all(|(labels, samples)| theirs.get(labels).is_some_and(|other| same_samples(samples, other, equal)))
 }
 
 fn same_samples(one: &[(i64, f64)], other: &[(i64, f64)], equal: fn(f64, f64) -> bool) -> bool {
