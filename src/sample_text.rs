@@ -2,6 +2,7 @@
 //! back to the same bits. What is no number has a word: `Infinity`, `-Infinity`, `NaN` for the ordinary NaN that calculations
 //! make, `StaleNaN` for the sample that says that a series has ended, and `NaN:` with sixteen hexadecimal digits for any other.
 
+use storage::Histogram;
 use storage::histogram::ordinary;
 
 use crate::number::push_value;
@@ -45,6 +46,30 @@ pub fn parse_sample_text(text: &str) -> Option<f64> {
     }
     let value: f64 = text.parse().ok()?;
     Some(if value.is_nan() { f64::from_bits(NORMAL_NAN_BITS) } else { value })
+}
+
+/// What the text of a native histogram begins with; hexadecimal digits of its stored form follow.
+const HISTOGRAM_PREFIX: &str = "histogram:";
+
+/// Appends a native histogram.
+pub fn push_histogram_text(out: &mut Vec<u8>, histogram: &Histogram) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(HISTOGRAM_PREFIX.as_bytes());
+    for byte in histogram.encoded() {
+        out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
+
+/// Reads what [`push_histogram_text`] writes; `None` when it is no histogram's text, else the histogram or what is wrong with it.
+pub fn parse_histogram_text(text: &str) -> Option<Result<Histogram, String>> {
+    let digits = text.strip_prefix(HISTOGRAM_PREFIX)?;
+    let value = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
+    let byte = |pair: &[u8]| Some(value(pair[0])? << 4 | value(*pair.get(1)?)?);
+    let Some(bytes) = digits.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>() else {
+        return Some(Err("a histogram in other than pairs of hexadecimal digits".to_string()));
+    };
+    let histogram = Histogram::decode(&bytes).map_err(|error| error.to_string());
+    Some(histogram.and_then(|histogram| histogram.validate().map(|()| histogram).map_err(|problem| problem.to_string())))
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ mod tests {
             labels: Labels::from_pairs([("__name__", "up"), ("job", "a,\"b\"")]),
             timestamps: vec![1_700_000_000_000],
             values: vec![f64::INFINITY],
+            histograms: Vec::new(),
         };
         let mut out = Vec::new();
         fields.put_series(&mut out, &series);
@@ -110,6 +111,7 @@ mod tests {
                 labels: Labels::from_pairs([("__name__", "m"), ("l", &value)]),
                 timestamps: samples.keys().copied().collect(),
                 values: samples.values().map(|&bits| ordinary(f64::from_bits(bits))).collect(),
+                histograms: Vec::new(),
             };
             let mut out = Vec::new();
             RowFields::parse("l,__timestamp__,__value__").expect("valid").put_series(&mut out, &series);

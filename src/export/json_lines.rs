@@ -2,16 +2,21 @@
 //! `{"metric":{"__name__":"up"},"values":[1,null],"timestamps":[1549891472010,1549891487724]}`.
 //!
 //! Importing them restores every sample bit for bit: `ingest::json_lines` reads all that is written here. An ordinary NaN is
-//! `null`, which others understand; what else is no number is a text (see `sample_text`).
+//! `null`, which others understand; what else is no number is a text (see `sample_text`). Native histograms stand on lines of
+//! their own, as texts too.
 
 use promql::labels::Labels;
+use storage::histogram::chunk::Sample;
 
 use crate::number::{push_integer, push_value};
 use crate::query::ordered::StoredSeries;
-use crate::sample_text::{NORMAL_NAN_BITS, word};
+use crate::sample_text::{NORMAL_NAN_BITS, push_histogram_text, word};
 
 /// Samples of a line unless told otherwise: it stays far below the longest line that an import takes.
 pub const ROWS_DEFAULT: usize = 50_000;
+
+/// Native histograms of a line: large ones have some thousand bytes.
+const HISTOGRAMS_MAX: usize = 500;
 
 /// Appends lines of at most `rows_max` samples.
 pub fn put_series(out: &mut Vec<u8>, series: &StoredSeries, rows_max: usize) {
@@ -25,6 +30,23 @@ pub fn put_series(out: &mut Vec<u8>, series: &StoredSeries, rows_max: usize) {
         put_list(out, timestamps, push_integer);
         out.extend_from_slice(b"]}\n");
     }
+    for histograms in series.histograms.chunks(rows_max.min(HISTOGRAMS_MAX)) {
+        put_histograms(out, &series.labels, histograms);
+    }
+}
+
+fn put_histograms(out: &mut Vec<u8>, labels: &Labels, histograms: &[Sample]) {
+    out.extend_from_slice(b"{\"metric\":");
+    put_labels(out, labels);
+    out.extend_from_slice(b",\"values\":[");
+    put_list(out, &histograms.iter().collect::<Vec<_>>(), |out, (_, histogram)| {
+        out.push(b'"');
+        push_histogram_text(out, histogram);
+        out.push(b'"');
+    });
+    out.extend_from_slice(b"],\"timestamps\":[");
+    put_list(out, &histograms.iter().map(|(time, _)| *time).collect::<Vec<_>>(), push_integer);
+    out.extend_from_slice(b"]}\n");
 }
 
 fn put_list<T: Copy>(out: &mut Vec<u8>, items: &[T], put: impl Fn(&mut Vec<u8>, T)) {
@@ -69,7 +91,8 @@ mod tests {
     use crate::ingest::json_lines::decode;
     use crate::sample_text::STALE_NAN_BITS;
     use proptest::prelude::*;
-    use storage::histogram::ordinary;
+    use storage::Histogram;
+    use storage::histogram::{Counts, ResetHint, Span, marker_of, ordinary};
 
     fn lines(series: &StoredSeries, rows_max: usize) -> String {
         let mut out = Vec::new();
@@ -84,6 +107,7 @@ mod tests {
             labels: Labels::from_pairs([("__name__", "up"), ("a\"b", "\n")]),
             timestamps: (0..5).collect(),
             values: bits.into_iter().map(f64::from_bits).collect(),
+            histograms: Vec::new(),
         };
         let metric = r#"{"__name__":"up","a\"b":"\n"}"#;
         assert_eq!(
@@ -91,6 +115,39 @@ mod tests {
             format!("{{\"metric\":{metric},\"values\":[1,-0,null,\"StaleNaN\",\"Infinity\"],\"timestamps\":[0,1,2,3,4]}}\n")
         );
         assert_eq!(lines(&series, 2).lines().count(), 3);
+    }
+
+    fn histogram(count: u64) -> Histogram {
+        Histogram {
+            reset_hint: ResetHint::Unknown,
+            schema: 3,
+            zero_threshold: 1e-9,
+            sum: count as f64 / 3.0,
+            counts: Counts::Integer { count: count + 1, zero_count: 1, positive: vec![count], negative: vec![] },
+            positive_spans: vec![Span { offset: -4, length: 1 }],
+            negative_spans: vec![],
+            custom_values: vec![],
+        }
+    }
+
+    #[test]
+    fn native_histograms_are_restored_too() {
+        let histograms: Vec<Sample> = (0..1200).map(|at| (at * 1000, histogram(at as u64))).collect();
+        let labels = Labels::from_pairs([("__name__", "h")]);
+        let series = StoredSeries { labels, timestamps: vec![500], values: vec![1.0], histograms };
+        let text = lines(&series, ROWS_DEFAULT);
+        assert_eq!(text.lines().count(), 4, "one of floats, three of histograms");
+        let mut columns = Columns::new();
+        decode(text.as_bytes(), 1, &mut columns).expect("what was written");
+        assert_eq!((columns.timestamps[0], columns.values[0], columns.histogram_count()), (500, 1.0, 1200));
+        for (at, (time, histogram)) in series.histograms.iter().enumerate() {
+            assert_eq!(columns.timestamps[at + 1], *time);
+            assert_eq!(columns.values[at + 1].to_bits(), marker_of(&histogram.encoded()));
+        }
+        for wrong in ["histogram:0", "histogram:xy", "histogram:00ff"] {
+            let line = format!(r#"{{"metric":{{"__name__":"h"}},"values":["{wrong}"],"timestamps":[1]}}"#);
+            assert!(decode(line.as_bytes(), 1, &mut Columns::new()).is_err(), "{wrong}");
+        }
     }
 
     proptest! {
@@ -106,6 +163,7 @@ mod tests {
                 labels: Labels::from_pairs(labels.iter()),
                 timestamps: samples.keys().copied().collect(),
                 values: samples.values().map(|&bits| ordinary(f64::from_bits(bits))).collect(),
+                histograms: Vec::new(),
             };
             let text = lines(&series, rows_max);
             let mut columns = Columns::new();

@@ -66,6 +66,7 @@ mod tests {
             labels: Labels::from_pairs(labels.iter().copied()),
             timestamps: (0..values.len() as i64).collect(),
             values: values.to_vec(),
+            histograms: Vec::new(),
         }
     }
 

@@ -17,13 +17,18 @@ use super::victoria_extras;
 use crate::clock;
 use crate::export::csv::RowFields;
 use crate::export::json_lines;
+use crate::query::failure::QueryFailure;
 use crate::query::ordered::StoredSeries;
 use crate::time_text::EARLIEST_MS;
 
 /// `match[]`, `start`, `end`, `max_rows_per_line`. (`reduce_mem_usage` changes nothing: memory is always bounded.)
 pub async fn json_lines(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, Failure> {
     let rows_max = params.limit("max_rows_per_line")?.unwrap_or(json_lines::ROWS_DEFAULT);
-    export(&app, &headers, &params, "application/stream+json", move |out, series| json_lines::put_series(out, series, rows_max)).await
+    export(&app, &headers, &params, "application/stream+json", move |out, series| {
+        json_lines::put_series(out, series, rows_max);
+        Ok(())
+    })
+    .await
 }
 
 /// The same parameters, and `format`: the fields of a row.
@@ -31,7 +36,12 @@ pub async fn csv(State(app): State<Arc<App>>, headers: HeaderMap, params: Params
     let format =
         params.get("format").ok_or_else(|| Failure::parameter("format", "is missing, e.g. __name__,job,__value__,__timestamp__"))?;
     let fields = RowFields::parse(format).map_err(|problem| Failure::parameter("format", problem))?;
-    export(&app, &headers, &params, "text/csv; charset=utf-8", move |out, series| fields.put_series(out, series)).await
+    export(&app, &headers, &params, "text/csv; charset=utf-8", move |out, series| {
+        series.require_floats("CSV")?;
+        fields.put_series(out, series);
+        Ok(())
+    })
+    .await
 }
 
 async fn export(
@@ -39,7 +49,7 @@ async fn export(
     headers: &HeaderMap,
     params: &Params,
     content_type: &'static str,
-    put: impl Fn(&mut Vec<u8>, &StoredSeries) + Send + 'static,
+    put: impl Fn(&mut Vec<u8>, &StoredSeries) -> Result<(), QueryFailure> + Send + 'static,
 ) -> Result<Response, Failure> {
     let mut selectors = request::selectors(app, params)?;
     if selectors.is_empty() {
@@ -59,7 +69,7 @@ async fn export(
     let response = live_stream::respond(head, Encoding::negotiate(headers), deadline, move |pieces| {
         let mut selected = series.select(&selectors, start_ms, end_ms)?;
         while let Some(series) = selected.next()? {
-            put(pieces.buffer(), &series);
+            put(pieces.buffer(), &series)?;
             pieces.pass_on()?;
         }
         Ok(())

@@ -347,11 +347,16 @@ impl Columns {
 
     /// Adds a histogram, which is valid, to the series begun last.
     pub(super) fn push_histogram(&mut self, timestamp_ms: i64, histogram: &Histogram) {
+        self.timestamps.push(timestamp_ms);
+        self.push_histogram_value(histogram);
+    }
+
+    /// The same for a protocol that brings times and values one after the other.
+    pub(super) fn push_histogram_value(&mut self, histogram: &Histogram) {
         let start = self.histogram_bytes.len();
         histogram.encode(&mut self.histogram_bytes);
         let marker = histogram::marker_of(&self.histogram_bytes[start..]);
-        self.staged.push(StagedHistogram { sample: self.timestamps.len() as u32, end: self.histogram_bytes.len() });
-        self.timestamps.push(timestamp_ms);
+        self.staged.push(StagedHistogram { sample: self.values.len() as u32, end: self.histogram_bytes.len() });
         self.values.push(f64::from_bits(marker));
     }
 

@@ -4,18 +4,20 @@
 //! {"metric":{"__name__":"up","job":"node"},"values":[1,0,null],"timestamps":[1549891472010,1549891487724,1549891503438]}
 //! ```
 //! Timestamps are milliseconds. A value is a number, `null` for NaN, or a text as `sample_text` has it: `"Infinity"`,
-//! `"-Infinity"`, `"StaleNaN"`, …. A series may be split over several lines.
+//! `"-Infinity"`, `"StaleNaN"`, …, or a native histogram as Tern's export writes it, `"histogram:"` and hexadecimal digits.
+//! A series may be split over several lines.
 //!
 //! Texts and numbers go straight into the columns; nothing is allocated for a sample.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use storage::Histogram;
 use storage::histogram::ordinary;
 
 use super::columns::Columns;
 use super::decode_error::DecodeError;
-use crate::sample_text::{NORMAL_NAN_BITS, parse_sample_text};
+use crate::sample_text::{NORMAL_NAN_BITS, parse_histogram_text, parse_sample_text};
 
 /// Stages some lines; `first_line` is the number of the first one, for errors. After an error nothing that was staged may be used.
 pub fn decode(lines: &[u8], first_line: usize, columns: &mut Columns) -> Result<(), DecodeError> {
@@ -61,8 +63,8 @@ impl<'de> Visitor<'de> for Line<'_> {
                     has_labels = true;
                     map.next_value_seed(LabelMap { columns: &mut *columns })?;
                 }
-                "values" => map.next_value_seed(List { numbers: &mut columns.values, read: Value })?,
-                "timestamps" => map.next_value_seed(List { numbers: &mut columns.timestamps, read: Timestamp })?,
+                "values" => map.next_value_seed(Values { columns: &mut *columns })?,
+                "timestamps" => map.next_value_seed(Times { numbers: &mut columns.timestamps })?,
                 other => {
                     map.next_value::<IgnoredAny>()?;
                     return Err(A::Error::custom(format_args!("unknown or repeated field `{other}`, expected metric, values, timestamps")));
@@ -138,13 +140,12 @@ impl Visitor<'_> for Text<'_> {
     }
 }
 
-/// Reads an array into the end of a column.
-struct List<'c, T, R> {
-    numbers: &'c mut Vec<T>,
-    read: R,
+/// Reads an array of times into the end of their column.
+struct Times<'c> {
+    numbers: &'c mut Vec<i64>,
 }
 
-impl<'de, T, R: DeserializeSeed<'de, Value = T> + Copy> DeserializeSeed<'de> for List<'_, T, R> {
+impl<'de> DeserializeSeed<'de> for Times<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
@@ -152,7 +153,7 @@ impl<'de, T, R: DeserializeSeed<'de, Value = T> + Copy> DeserializeSeed<'de> for
     }
 }
 
-impl<'de, T, R: DeserializeSeed<'de, Value = T> + Copy> Visitor<'de> for List<'_, T, R> {
+impl<'de> Visitor<'de> for Times<'_> {
     type Value = ();
 
     fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
@@ -160,8 +161,39 @@ impl<'de, T, R: DeserializeSeed<'de, Value = T> + Copy> Visitor<'de> for List<'_
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
-        while let Some(number) = array.next_element_seed(self.read)? {
-            self.numbers.push(number);
+        while let Some(time) = array.next_element_seed(Timestamp)? {
+            self.numbers.push(time);
+        }
+        Ok(())
+    }
+}
+
+/// Reads an array of values into the end of their column.
+struct Values<'c> {
+    columns: &'c mut Columns,
+}
+
+impl<'de> DeserializeSeed<'de> for Values<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Values<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
+        while let Some(value) = array.next_element_seed(Value)? {
+            match value {
+                Stored::Float(float) => self.columns.values.push(float),
+                Stored::Histogram(histogram) => self.columns.push_histogram_value(&histogram),
+            }
         }
         Ok(())
     }
@@ -194,42 +226,54 @@ impl Visitor<'_> for Timestamp {
     }
 }
 
+/// The value of a sample.
+enum Stored {
+    Float(f64),
+    Histogram(Box<Histogram>),
+}
+
 #[derive(Clone, Copy)]
 struct Value;
 
 impl<'de> DeserializeSeed<'de> for Value {
-    type Value = f64;
+    type Value = Stored;
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<f64, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Stored, D::Error> {
         json.deserialize_any(self)
     }
 }
 
 impl Visitor<'_> for Value {
-    type Value = f64;
+    type Value = Stored;
 
     fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
         out.write_str("a number, null, or a text such as \"Infinity\"")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<f64, E> {
-        Ok(f64::from_bits(NORMAL_NAN_BITS))
+    fn visit_unit<E: Error>(self) -> Result<Stored, E> {
+        Ok(Stored::Float(f64::from_bits(NORMAL_NAN_BITS)))
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<f64, E> {
-        Ok(number as f64)
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Stored, E> {
+        Ok(Stored::Float(number as f64))
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<f64, E> {
-        Ok(number as f64)
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Stored, E> {
+        Ok(Stored::Float(number as f64))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<f64, E> {
-        Ok(ordinary(number))
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Stored, E> {
+        Ok(Stored::Float(ordinary(number)))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<f64, E> {
-        parse_sample_text(text).ok_or_else(|| E::custom(format_args!("value {text:?} is not a number")))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Stored, E> {
+        match parse_histogram_text(text) {
+            Some(histogram) => histogram.map(|histogram| Stored::Histogram(histogram.into())).map_err(E::custom),
+            None => {
+                let value = parse_sample_text(text).ok_or_else(|| E::custom(format_args!("value {text:?} is not a number")))?;
+                Ok(Stored::Float(value))
+            }
+        }
     }
 }
 

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use promql::labels::Labels;
 use promql::source::SourceError;
+use storage::histogram::chunk::Sample;
 use storage::labels::SeriesId;
 use storage::{Matcher, Reader, Shard};
 
 use super::convert::labels_from_disk;
+use super::failure::QueryFailure;
 use super::histograms;
 use super::local::read_failed;
 use crate::self_metrics::SelfMetrics;
@@ -26,18 +28,37 @@ const AHEAD_SERIES_MAX: usize = 4096;
 /// Labels are collected by so many series at a time, for the index is locked meanwhile.
 const LABELS_AT_ONCE: usize = 4096;
 
-/// A series with all its samples in a range. Times rise strictly.
+/// What a native histogram takes in memory, about.
+const HISTOGRAM_BYTES: usize = 512;
+
+/// A series with all its samples in a range. Times rise strictly, in each list, and no time is in both.
 #[derive(Clone, Debug, Default)]
 pub struct StoredSeries {
     pub labels: Labels,
     pub timestamps: Vec<i64>,
     /// As long as `timestamps`; bit for bit as they were written.
     pub values: Vec<f64>,
+    /// Native histograms with their times.
+    pub histograms: Vec<Sample>,
 }
 
 impl StoredSeries {
     fn bytes(&self) -> usize {
-        self.timestamps.len() * 16
+        self.timestamps.len() * 16 + self.histograms.len() * HISTOGRAM_BYTES
+    }
+
+    fn is_empty(&self) -> bool {
+        self.timestamps.is_empty() && self.histograms.is_empty()
+    }
+
+    /// For formats that cannot carry native histograms: leaving them out would look like all there is.
+    pub fn require_floats(&self, format: &str) -> Result<(), QueryFailure> {
+        if self.histograms.is_empty() {
+            return Ok(());
+        }
+        let labels = &self.labels;
+        let hint = "select other series, or take JSON lines from /api/v1/export";
+        Err(QueryFailure::Execution(format!("{labels} has native histograms, which {format} cannot carry: {hint}")))
     }
 }
 
@@ -107,15 +128,13 @@ impl OrderedCursor {
         for (waiting, series) in &mut batch {
             let StoredSeries { timestamps, values, .. } = series;
             self.reader.read(waiting.id, self.start_ms, self.end_ms, timestamps, values).map_err(read_failed)?;
-            // Whole series are floats; native histograms have no place in what asks for them yet.
-            histograms::take_out(self.reader.histograms(), timestamps, values);
+            series.histograms = histograms::take_out(self.reader.histograms(), timestamps, values);
             series.labels = waiting.labels.clone();
         }
         let bytes: usize = batch.iter().map(|(_, series)| series.bytes()).sum();
-        self.samples_read += (bytes / 16) as u64;
+        self.samples_read += batch.iter().map(|(_, series)| (series.timestamps.len() + series.histograms.len()) as u64).sum::<u64>();
         self.take = next_take(batch.len(), bytes);
-        let mut filled: Vec<StoredSeries> =
-            batch.into_iter().map(|(_, series)| series).filter(|series| !series.timestamps.is_empty()).collect();
+        let mut filled: Vec<StoredSeries> = batch.into_iter().map(|(_, series)| series).filter(|series| !series.is_empty()).collect();
         filled.sort_unstable_by(|left, right| left.labels.cmp(&right.labels));
         self.ready.extend(filled);
         Ok(())

@@ -273,11 +273,15 @@ fn send_by_labels(
     let mut encoder = Encoder::new();
     let mut frame = wire::SamplesFrame::default();
     let mut frame_bytes = 0;
-    while let Some(StoredSeries { labels, timestamps, values }) = cursor.next().map_err(status)? {
+    while let Some(StoredSeries { labels, timestamps, values, histograms }) = cursor.next().map_err(status)? {
         let labels: Bytes = canonical_from_language(&labels).into();
         let chunks = encode_chunks(&mut encoder, start_ms, &timestamps, &values);
-        frame_bytes += labels.len() + chunks.iter().map(Bytes::len).sum::<usize>();
-        frame.series.push(wire::SeriesSamples { labels, chunks, histograms: Bytes::new() });
+        let mut encoded = Vec::new();
+        if !histograms.is_empty() {
+            storage::histogram::chunk::encode(&mut encoder, start_ms, &histograms, &mut encoded);
+        }
+        frame_bytes += labels.len() + encoded.len() + chunks.iter().map(Bytes::len).sum::<usize>();
+        frame.series.push(wire::SeriesSamples { labels, chunks, histograms: encoded.into() });
         if frame_bytes >= FRAME_BYTES {
             frame_bytes = 0;
             if sender.blocking_send(Ok(std::mem::take(&mut frame))).is_err() {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use promql::source::{PartFrame, SeriesBuffer, SeriesCursor, SourceError};
 use proto::query as wire;
 use storage::chunk::ChunkView;
+use storage::histogram::chunk::Sample;
 use storage::labels::ShardId;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -14,6 +15,7 @@ use tonic::{Code, Status};
 
 use super::convert::labels_from_canonical;
 use super::histograms;
+use super::ordered::StoredSeries;
 use crate::peers::Peers;
 
 /// Frames of about 256 KiB each that wait for the engine.
@@ -53,33 +55,39 @@ impl RemoteCursor {
         RemoteCursor { shard, base_ms, frames, series: Vec::new().into_iter(), is_complete: false }
     }
 
-    fn decode(&self, series: &wire::SeriesSamples, buffer: &mut SeriesBuffer) -> Result<(), SourceError> {
+    /// The next series as it is stored.
+    pub fn next_stored(&mut self) -> Result<Option<StoredSeries>, SourceError> {
+        let Some(series) = self.receive()? else { return Ok(None) };
+        let mut floats = SeriesBuffer::default();
+        let histograms = self.decode(&series, &mut floats)?;
+        let SeriesBuffer { labels, timestamps, values, .. } = floats;
+        Ok(Some(StoredSeries { labels, timestamps, values, histograms }))
+    }
+
+    /// Fills in the floats, and answers the histograms.
+    fn decode(&self, series: &wire::SeriesSamples, buffer: &mut SeriesBuffer) -> Result<Vec<Sample>, SourceError> {
         buffer.labels = labels_from_canonical(&series.labels);
         for chunk in &series.chunks {
             ChunkView::parse(chunk, self.base_ms)
                 .and_then(|view| view.decode_into(&mut buffer.timestamps, &mut buffer.values))
                 .map_err(|error| SourceError::Failed(format!("shard {}: decode a peer's chunk: {error}", self.shard)))?;
         }
+        let mut samples = Vec::new();
         if !series.histograms.is_empty() {
-            let mut samples = Vec::new();
             storage::histogram::chunk::decode(&series.histograms, self.base_ms, i64::MIN, i64::MAX, &mut samples)
                 .map_err(|error| SourceError::Failed(format!("shard {}: decode a peer's histograms: {error}", self.shard)))?;
-            histograms::put_in(samples, buffer);
         }
-        Ok(())
+        Ok(samples)
     }
-}
 
-impl SeriesCursor for RemoteCursor {
-    fn next(&mut self, buffer: &mut SeriesBuffer) -> Result<bool, SourceError> {
-        buffer.clear();
+    /// The next series of the frames; `None` behind the last.
+    fn receive(&mut self) -> Result<Option<wire::SeriesSamples>, SourceError> {
         loop {
             if let Some(series) = self.series.next() {
-                self.decode(&series, buffer)?;
-                return Ok(true);
+                return Ok(Some(series));
             }
             if self.is_complete {
-                return Ok(false);
+                return Ok(None);
             }
             match self.frames.blocking_recv() {
                 Some(Ok(frame)) => {
@@ -90,6 +98,18 @@ impl SeriesCursor for RemoteCursor {
                 None => return Err(source_error(self.shard, &cut_short())),
             }
         }
+    }
+}
+
+impl SeriesCursor for RemoteCursor {
+    fn next(&mut self, buffer: &mut SeriesBuffer) -> Result<bool, SourceError> {
+        buffer.clear();
+        let Some(series) = self.receive()? else { return Ok(false) };
+        let histograms = self.decode(&series, buffer)?;
+        if !histograms.is_empty() {
+            histograms::put_in(histograms, buffer);
+        }
+        Ok(true)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use promql::matcher::Matcher;
-use promql::source::{SeriesBuffer, SeriesCursor, SourceError};
+use promql::source::SourceError;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::convert::{matchers_to_disk, matchers_to_wire};
@@ -71,11 +71,7 @@ impl Cursor {
     fn next(&mut self) -> Result<Option<StoredSeries>, SourceError> {
         match self {
             Cursor::Local(cursor) => cursor.next(),
-            Cursor::Remote(cursor) => {
-                let mut buffer = SeriesBuffer::default();
-                let is_there = cursor.next(&mut buffer)?;
-                Ok(is_there.then_some(StoredSeries { labels: buffer.labels, timestamps: buffer.timestamps, values: buffer.values }))
-            }
+            Cursor::Remote(cursor) => cursor.next_stored(),
         }
     }
 }

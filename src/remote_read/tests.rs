@@ -14,6 +14,7 @@ fn series(name: &str, samples: &[(i64, f64)]) -> StoredSeries {
         labels: Labels::from_pairs([("__name__", name), ("job", "a")]),
         timestamps: samples.iter().map(|sample| sample.0).collect(),
         values: samples.iter().map(|sample| sample.1).collect(),
+        histograms: Vec::new(),
     }
 }
 
