@@ -145,7 +145,7 @@ mod tests {
         };
         let cases = [
             ("up", r#"up{tenant="a"}"#),
-            (r#"sum by (x) (rate(m{b="1"}[5m])) / n{c!="2"}"#, r#"sum by (x) (rate(m{tenant="a",b="1"}[5m])) / n{tenant="a",c!="2"}"#),
+            (r#"sum by (x) (rate(m{b="1"}[5m])) / n{c!="2"}"#, r#"sum by (x) (rate(m{b="1",tenant="a"}[5m])) / n{c!="2",tenant="a"}"#),
             ("max_over_time(x[1h:1m])", r#"max_over_time(x{tenant="a"}[1h:1m])"#),
             ("1 + 2", "1 + 2"),
         ];

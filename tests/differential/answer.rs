@@ -127,6 +127,10 @@ pub fn near(one: f64, other: f64) -> bool {
     if one == other || one.is_nan() && other.is_nan() {
         return true;
     }
+    if one.is_infinite() || other.is_infinite() {
+        // Their distance is no measure.
+        return false;
+    }
     let error = (one - other).abs();
     error <= ABSOLUTE_ERROR_MAX || error <= RELATIVE_ERROR_MAX * one.abs().max(other.abs())
 }
