@@ -348,7 +348,8 @@ impl Annotations {
         Self::default()
     }
 
-    /// Adds an annotation; one of the same text is merged, and the position of the later one stays.
+    /// Adds an annotation; one of the same text is merged, and the position that is further back in the query stays: evaluated
+    /// from left to right that is the later one, and it does not depend on where parts are evaluated.
     pub fn add(&mut self, annotation: Annotation) {
         match self.by_text.entry(annotation.kind.to_string()) {
             std::collections::hash_map::Entry::Vacant(entry) => {
@@ -358,7 +359,7 @@ impl Annotations {
             std::collections::hash_map::Entry::Occupied(entry) => {
                 let known = &mut self.list[*entry.get()];
                 known.kind.merge(&annotation.kind);
-                known.position = annotation.position;
+                known.position = known.position.max(annotation.position);
             }
         }
     }
