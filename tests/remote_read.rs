@@ -113,6 +113,13 @@ async fn sorted_instant(client: &Client, expression: &str, time_ms: i64) -> anyh
     Ok(elements)
 }
 
+/// `end_ms`, or the last second before the multiple of two hours that lies within `length_ms` before it: Prometheus cuts chunks there.
+fn before_block_boundary(end_ms: i64, length_ms: i64) -> i64 {
+    const BLOCK_RANGE_MS: i64 = 2 * 60 * 60 * 1000;
+    let boundary = end_ms - end_ms.rem_euclid(BLOCK_RANGE_MS);
+    if end_ms - length_ms < boundary { boundary - 1000 } else { end_ms }
+}
+
 /// One Prometheus holds the samples itself, another has none and reads them from Tern.
 #[tokio::test]
 async fn prometheus_queries_tern_and_chunks_are_those_of_prometheus() -> TestResult {
@@ -121,8 +128,8 @@ async fn prometheus_queries_tern_and_chunks_are_those_of_prometheus() -> TestRes
     let tern = cluster.client(1);
     let mut directories = [RunDirectory::create()?, RunDirectory::create()?];
     let holder = peers::prometheus(directories[0].path(), "global: { scrape_interval: 1m }\n").await?;
-    let end_ms = recent_second() * 1000;
-    // Fewer samples than a chunk holds, so that both have the same one chunk.
+    // Fewer samples than a chunk holds and all within one block range of Prometheus's, so that both have the same one chunk.
+    let end_ms = before_block_boundary(recent_second() * 1000, 100 * 15_000);
     write_series(&holder.client(), "shared", 5, 100, end_ms).await?;
     write_series(&tern, "shared", 5, 100, end_ms).await?;
 
