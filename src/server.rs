@@ -69,6 +69,11 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     let serving = tokio::spawn(http::serve(listener, Arc::clone(&router), web, stop.clone()));
     tracing::info!(version = version::TERN, http = %settings.http, grpc = %settings.grpc, data = %settings.data_dir.display(), "tern starts");
 
+    if settings.peers_in_the_clear() && !settings.cluster.insecure {
+        tracing::warn!(
+            "nodes speak to each other in the clear; say so with cluster.insecure, a coming version refuses to start without it"
+        );
+    }
     let starting = start(layers, settings, raft_runtime);
     let app = tokio::select! {
         app = starting => app?,

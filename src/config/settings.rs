@@ -54,6 +54,8 @@ pub struct Peer {
 pub struct ClusterSettings {
     pub shards_per_node: u32,
     pub replication_factor: u32,
+    /// Whether nodes may speak in the clear over addresses other than loopback.
+    pub insecure: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -197,6 +199,14 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether this node speaks in the clear with others that are not on the same machine.
+    pub fn peers_in_the_clear(&self) -> bool {
+        let is_alone = self.peers.len() < 2 && self.join.is_none();
+        !is_alone && !self.grpc.ip().to_canonical().is_loopback()
+    }
+}
+
 fn read_cluster(layers: &Layers) -> Result<ClusterSettings, ConfigError> {
     Ok(ClusterSettings {
         shards_per_node: layers.read("cluster.shards_per_node", |text| match text.parse::<u32>() {
@@ -207,6 +217,7 @@ fn read_cluster(layers: &Layers) -> Result<ClusterSettings, ConfigError> {
             Ok(factor @ (1 | 3 | 5 | 7)) => Ok(factor),
             _ => Err("write 1, 3, 5 or 7: an even number survives no more failures than the odd one below it".to_string()),
         })?,
+        insecure: layers.read("cluster.insecure", value::flag)?,
     })
 }
 
