@@ -106,7 +106,7 @@ async fn a_query_ends_soon_after_its_client_has_gone() -> TestResult {
     let request = plain.http.get(format!("{}/api/v1/query_range", plain.base)).query(&parameters);
     let asking = tokio::spawn(request.send());
     let active = || async {
-        let data = client.get("/api/v1/status/active_queries", &[]).await.and_then(|answer| Ok(answer.data()));
+        let data = client.get("/api/v1/status/active_queries", &[]).await.map(|answer| answer.data());
         data.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     };
     let limit = Duration::from_secs(20);

@@ -52,7 +52,7 @@ impl Description {
             findings.push(format!("{at} is none of {allowed:?}: {value:.100}"));
         }
         if rules.get("format").is_some_and(|format| format == "date-time")
-            && !value.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_ok())
+            && value.as_str().is_none_or(|text| text.parse::<jiff::Timestamp>().is_err())
         {
             findings.push(format!("{at} is no time: {value}"));
         }

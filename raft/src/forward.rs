@@ -125,11 +125,11 @@ pub fn answer_to_proto(id: u64, answer: Result<Proposed, Rejected>) -> wire::Pro
     match answer {
         Ok(Proposed::Written(outcome)) => {
             message.write = Some(wire::WriteOutcome {
-                accepted: outcome.accepted as u64,
-                duplicates: outcome.duplicates as u64,
-                conflicts: outcome.conflicts as u64,
-                unknown_series: outcome.unknown_series as u64,
-                new_series: outcome.new_series as u64,
+                accepted: outcome.accepted,
+                duplicates: outcome.duplicates,
+                conflicts: outcome.conflicts,
+                unknown_series: outcome.unknown_series,
+                new_series: outcome.new_series,
                 first_problem: outcome.first_problem,
                 exemplars: outcome.exemplars,
                 exemplars_out_of_order: outcome.exemplars_out_of_order,
@@ -155,11 +155,11 @@ fn answer_from_proto(answer: wire::ProposeAnswer) -> Result<Proposed, Rejected> 
         wire::ProposeOutcome::Applied => Ok(match answer.write {
             None => Proposed::Meta(answer.meta),
             Some(outcome) => Proposed::Written(PartOutcome {
-                accepted: outcome.accepted as _,
-                duplicates: outcome.duplicates as _,
-                conflicts: outcome.conflicts as _,
-                unknown_series: outcome.unknown_series as _,
-                new_series: outcome.new_series as _,
+                accepted: outcome.accepted,
+                duplicates: outcome.duplicates,
+                conflicts: outcome.conflicts,
+                unknown_series: outcome.unknown_series,
+                new_series: outcome.new_series,
                 first_problem: outcome.first_problem,
                 exemplars: outcome.exemplars,
                 exemplars_out_of_order: outcome.exemplars_out_of_order,

@@ -193,7 +193,7 @@ fn open_machine(id: GroupId, incarnation: u64, common: &Common) -> Result<(Machi
     let Some(shard) = shard_of(id) else {
         let (marker, image) = read_meta_image(&common.writer, META_GROUP).map_err(|e| NodeError::storage("read meta image", e))?;
         let machine = MetaMachine::open(image, common.meta.clone()).map_err(|e| NodeError::storage("decode meta image", e))?;
-        return Ok((Machine::Meta(machine), DurableImage::new(marker)));
+        return Ok((Machine::Meta(Box::new(machine)), DurableImage::new(marker)));
     };
     let marker = read_marker(&common.writer, id).map_err(|e| NodeError::storage("read marker", e))?;
     let machine = ShardMachine::open(&common.engine, shard, incarnation).map_err(|e| NodeError::storage("open shard", e))?;

@@ -17,7 +17,8 @@ use crate::types::{Answer, SnapshotMeta};
 /// The replicated thing itself.
 pub enum Machine {
     Shard(ShardMachine),
-    Meta(MetaMachine),
+    /// Boxed: the state of a cluster is many times as large as a handle to a shard.
+    Meta(Box<MetaMachine>),
 }
 
 /// A shard's replica.

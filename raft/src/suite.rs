@@ -26,7 +26,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
         let fatal = Arc::new(|reason: &str| panic!("{reason}"));
         let writer = LogWriter::start(db, self.settings.log_batch_bytes_max, fatal).unwrap();
         let log = LogStore::open(META_GROUP, writer.clone(), &self.settings).unwrap();
-        let machine = Machine::Meta(MetaMachine::open(None, watch::Sender::default()).unwrap());
+        let machine = Machine::Meta(Box::new(MetaMachine::open(None, watch::Sender::default()).unwrap()));
         let machine = StateMachine::new(
             META_GROUP,
             machine,

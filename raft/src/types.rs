@@ -1,7 +1,7 @@
 //! The types that Raft is instantiated with, and short names for them.
 //!
 //! An entry carries opaque [`Bytes`]; a node in a membership is only its id, because addresses change without consensus
-//! and live in the [`crate::peers::AddressBook`].
+//! and live in `peers`.
 
 use std::fmt;
 

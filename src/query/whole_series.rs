@@ -48,7 +48,7 @@ impl WholeSeries {
                 cursors.push(match source.replicas.local(shard) {
                     Some(replica) => {
                         let metrics = Arc::clone(&source.metrics);
-                        Cursor::Local(OrderedCursor::open(replica, &matchers, start_ms, end_ms, metrics)?)
+                        Cursor::Local(Box::new(OrderedCursor::open(replica, &matchers, start_ms, end_ms, metrics)?))
                     }
                     None => {
                         let selection = source.selection(shard, matchers_to_wire(selector), start_ms, end_ms);
@@ -63,7 +63,7 @@ impl WholeSeries {
 
 /// The selected series of one shard, by labels.
 enum Cursor {
-    Local(OrderedCursor),
+    Local(Box<OrderedCursor>),
     Remote(RemoteCursor),
 }
 

@@ -91,7 +91,7 @@ mod tests {
                 digits.extend((0..count).rev().map(|bit| if value >> bit & 1 == 1 { '1' } else { '0' }));
             }
             bits.finish();
-            while digits.len() % 8 != 0 {
+            while !digits.len().is_multiple_of(8) {
                 digits.push('0');
             }
             let shown: String = out.iter().map(|byte| format!("{byte:08b}")).collect();

@@ -131,7 +131,7 @@ fn a_plain_answer_is_bounded() {
 
     let mut answer = SamplesAnswer::new(AnswerLimits { samples: usize::MAX, bytes: 100_000 });
     answer.begin_query().expect("small");
-    let noise: Vec<(i64, f64)> = (0..5_000).map(|at| (at, f64::from_bits(at as u64 * 0x9e37_79b9_7f4a_7c15 >> 2))).collect();
+    let noise: Vec<(i64, f64)> = (0..5_000).map(|at| (at, f64::from_bits((at as u64 * 0x9e37_79b9_7f4a_7c15) >> 2))).collect();
     let mut outcome = Ok(());
     for _ in 0..20 {
         outcome = outcome.and_then(|()| answer.add(&series("x", &noise), &Labels::empty()));

@@ -153,6 +153,17 @@ fn spans((offset, first, gap, second): (i32, Vec<f64>, i32, Vec<f64>), custom: b
 
 /// A query with aggregations, choices, functions and operators over them.
 fn query() -> impl Strategy<Value = String> {
+    let series = prop_oneof![2 => selection(), 1 => series_wise(selection())].boxed();
+    let aggregate = prop_oneof![3 => plain_aggregate(series.clone()), 2 => choosing_aggregate(series.clone())].boxed();
+    let part = prop_oneof![1 => series, 4 => aggregate].boxed();
+    let one = (part.clone(), surroundings()).prop_map(|(inner, around)| around.replace('#', &inner)).boxed();
+    let two = (part.clone(), prop::sample::select(vec!["+", "and", "or", "unless", "/ on (g)", "> on (g) group_left ()"]), part)
+        .prop_map(|(left, op, right)| format!("({left}) {op} ({right})"));
+    prop_oneof![4 => one, 1 => two]
+}
+
+/// Series as they are selected, or a function of their ranges.
+fn selection() -> BoxedStrategy<String> {
     let selector = prop::sample::select(vec![
         "a_total",
         "b",
@@ -173,42 +184,51 @@ fn query() -> impl Strategy<Value = String> {
         "double_exponential_smoothing(b[5m], 0.3, 0.3)",
         "double_exponential_smoothing(b[5m], 0.3, 2)",
     ]);
-    let selection = prop_oneof![5 => call, 3 => selector.prop_map(str::to_owned), 1 => other.prop_map(str::to_owned)].boxed();
-    let wise = (
-        selection.clone(),
-        prop::sample::select(vec![
-            "abs(#)",
-            "-(#)",
-            "histogram_count(#)",
-            "histogram_avg(#)",
-            "# * 2",
-            "3 - #",
-            "# > 5",
-            "# >= bool 7",
-            "clamp_max(#, 40)",
-            "round(#, time() / 1000)",
-            "# < time()",
-            "# == scalar(b)",
-            "(-(#)) ^ 2",
-        ]),
-    )
-        .prop_map(|(inner, form)| form.replace('#', &inner));
-    let series = prop_oneof![2 => selection, 1 => wise].boxed();
-    let plain = (prop::sample::select(vec!["sum", "avg", "count", "min", "max", "group", "stddev", "stdvar"]), grouping(), series.clone())
-        .prop_map(|(op, grouping, inner)| format!("{op}{grouping}({inner})"));
-    let chosen = (
+    prop_oneof![5 => call, 3 => selector.prop_map(str::to_owned), 1 => other.prop_map(str::to_owned)].boxed()
+}
+
+/// What is done to each series by itself.
+fn series_wise(inner: BoxedStrategy<String>) -> impl Strategy<Value = String> {
+    let forms = prop::sample::select(vec![
+        "abs(#)",
+        "-(#)",
+        "histogram_count(#)",
+        "histogram_avg(#)",
+        "# * 2",
+        "3 - #",
+        "# > 5",
+        "# >= bool 7",
+        "clamp_max(#, 40)",
+        "round(#, time() / 1000)",
+        "# < time()",
+        "# == scalar(b)",
+        "(-(#)) ^ 2",
+    ]);
+    (inner, forms).prop_map(|(inner, form)| form.replace('#', &inner))
+}
+
+fn plain_aggregate(series: BoxedStrategy<String>) -> impl Strategy<Value = String> {
+    (prop::sample::select(vec!["sum", "avg", "count", "min", "max", "group", "stddev", "stdvar"]), grouping(), series)
+        .prop_map(|(op, grouping, inner)| format!("{op}{grouping}({inner})"))
+}
+
+/// Aggregations with a parameter.
+fn choosing_aggregate(series: BoxedStrategy<String>) -> impl Strategy<Value = String> {
+    (
         prop::sample::select(vec!["topk", "bottomk", "limitk", "limit_ratio", "quantile", "count_values"]),
         grouping(),
         prop::sample::select(vec!["1", "2", "3", "0.5", "-0.4", "time() / 200", "0", "NaN", "scalar(b)"]),
-        series.clone(),
+        series,
     )
         .prop_map(|(op, grouping, parameter, inner)| match op {
             "count_values" => format!("count_values{grouping}(\"v\", {inner})"),
             _ => format!("{op}{grouping}({parameter}, {inner})"),
-        });
-    let aggregate = prop_oneof![3 => plain, 2 => chosen].boxed();
-    let part = prop_oneof![1 => series, 4 => aggregate].boxed();
-    let around = prop::sample::select(vec![
+        })
+}
+
+/// What stands around the part that is pushed down.
+fn surroundings() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
         "#",
         "#",
         "#",
@@ -223,11 +243,7 @@ fn query() -> impl Strategy<Value = String> {
         "label_replace(#, \"x\", \"$1\", \"g\", \"(.*)\")",
         "topk(2, #)",
         "# or vector(1)",
-    ]);
-    let one = (part.clone(), around).prop_map(|(inner, around)| around.replace('#', &inner)).boxed();
-    let two = (part.clone(), prop::sample::select(vec!["+", "and", "or", "unless", "/ on (g)", "> on (g) group_left ()"]), part)
-        .prop_map(|(left, op, right)| format!("({left}) {op} ({right})"));
-    prop_oneof![4 => one, 1 => two]
+    ])
 }
 
 fn grouping() -> impl Strategy<Value = &'static str> {

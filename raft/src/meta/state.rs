@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Everything the cluster knows about itself.
 ///
-/// Invariants (held by `apply`, checked by [`MetaState::check`] in tests):
+/// Invariants (held by `apply`, checked by `MetaState::check` in tests):
 /// - every id in `members` is below `next_node_id`, and ids are never given twice;
 /// - a removed member holds no replica of any group;
 /// - every shard has at least one replica, and all members of a group are known;

@@ -71,11 +71,12 @@ impl Accumulator {
                 return Err(Malformed("a histogram after the last step"));
             }
             let total = HistogramTotal::take(from)?;
-            let fits = match (&total, op) {
-                (HistogramTotal::Sum(_), AggregateOp::Sum) | (HistogramTotal::Mean(_), AggregateOp::Avg) => true,
-                (HistogramTotal::Incompatible, AggregateOp::Sum | AggregateOp::Avg) => true,
-                _ => false,
-            };
+            let fits = matches!(
+                (&total, op),
+                (HistogramTotal::Sum(_), AggregateOp::Sum)
+                    | (HistogramTotal::Mean(_), AggregateOp::Avg)
+                    | (HistogramTotal::Incompatible, AggregateOp::Sum | AggregateOp::Avg)
+            );
             if !fits {
                 return Err(Malformed("histograms in an aggregation of floats"));
             }

@@ -31,12 +31,11 @@ impl Sums {
     /// As `kahan::add`, except for sums that run over: those never become finite again, and are done anew.
     #[inline(always)]
     fn add(&mut self, increments: [f64; LANES]) {
-        for lane in 0..LANES {
-            let (sum, increment) = (self.sum[lane], increments[lane]);
-            let total = sum + increment;
-            let (large, small) = if sum.abs() >= increment.abs() { (sum, increment) } else { (increment, sum) };
-            self.compensation[lane] += (large - total) + small;
-            self.sum[lane] = total;
+        for ((sum, compensation), increment) in self.sum.iter_mut().zip(&mut self.compensation).zip(increments) {
+            let total = *sum + increment;
+            let (large, small) = if sum.abs() >= increment.abs() { (*sum, increment) } else { (increment, *sum) };
+            *compensation += (large - total) + small;
+            *sum = total;
         }
     }
 
