@@ -13,7 +13,12 @@ use proto::raft as wire;
 use proto::raft::append_answer::Outcome as AppendOutcome;
 use proto::raft::transfer_leader_answer::Outcome as TransferOutcome;
 
-use crate::types::{Entry, EntryPayload, GroupId, LeaderId, LogId, Membership, Payload, SnapshotMeta, StoredMembership, TypeConfig, Vote};
+use storage::PartOutcome;
+
+use crate::caller::{self, Caller};
+use crate::types::{
+    Entry, EntryPayload, GroupId, LeaderId, LogId, Marker, Membership, Payload, SnapshotMeta, StoredMembership, TypeConfig, Vote,
+};
 
 /// Why a message is refused.
 pub type Refusal = String;
@@ -72,38 +77,45 @@ pub fn stored_membership_from_proto(stored: Option<wire::StoredMembership>) -> R
     Ok(StoredMembership::new(stored.log_id.map(log_id_from_proto), membership))
 }
 
-pub fn marker_to_proto(meta: &SnapshotMeta) -> wire::Marker {
+pub fn marker_to_proto(marker: &Marker) -> wire::Marker {
     wire::Marker {
-        applied: meta.last_log_id.as_ref().map(log_id_to_proto),
-        membership: Some(stored_membership_to_proto(&meta.last_membership)),
+        applied: marker.meta.last_log_id.as_ref().map(log_id_to_proto),
+        membership: Some(stored_membership_to_proto(&marker.meta.last_membership)),
+        callers: marker.callers.clone(),
     }
 }
 
-pub fn marker_from_proto(marker: wire::Marker) -> Result<SnapshotMeta, Refusal> {
-    Ok(SnapshotMeta {
+pub fn marker_from_proto(marker: wire::Marker) -> Result<Marker, Refusal> {
+    let meta = SnapshotMeta {
         last_log_id: marker.applied.map(log_id_from_proto),
         last_membership: stored_membership_from_proto(marker.membership)?,
-    })
+    };
+    Ok(Marker { meta, callers: marker.callers })
 }
 
 pub fn entry_to_proto(entry: Entry) -> wire::Entry {
     let leader = *entry.log_id.committed_leader_id();
     let index = entry.log_id.index();
-    let (kind, payload) = match entry.payload {
-        EntryPayload::Blank => (wire::EntryKind::Blank, Bytes::new()),
-        EntryPayload::Normal(payload) => (wire::EntryKind::Normal, payload.0),
+    let (kind, callers, payload) = match entry.payload {
+        EntryPayload::Blank => (wire::EntryKind::Blank, Bytes::new(), Bytes::new()),
+        EntryPayload::Normal(payload) if payload.callers.is_empty() => (wire::EntryKind::Normal, Bytes::new(), payload.body),
+        EntryPayload::Normal(payload) => (wire::EntryKind::Identified, payload.callers, payload.body),
         EntryPayload::Membership(membership) => {
-            (wire::EntryKind::Membership, Bytes::from(membership_to_proto(&membership).encode_to_vec()))
+            (wire::EntryKind::Membership, Bytes::new(), Bytes::from(membership_to_proto(&membership).encode_to_vec()))
         }
     };
-    wire::Entry { term: leader.term, node_id: leader.node_id, index, kind: kind.into(), payload }
+    wire::Entry { term: leader.term, node_id: leader.node_id, index, kind: kind.into(), payload, callers }
 }
 
 pub fn entry_from_proto(entry: wire::Entry) -> Result<Entry, Refusal> {
     let log_id = LogId::new(LeaderId { term: entry.term, node_id: entry.node_id }, entry.index);
     let payload = match wire::EntryKind::try_from(entry.kind) {
         Ok(wire::EntryKind::Blank) => EntryPayload::Blank,
-        Ok(wire::EntryKind::Normal) => EntryPayload::Normal(Payload(entry.payload)),
+        Ok(wire::EntryKind::Normal) => EntryPayload::Normal(Payload { callers: Bytes::new(), body: entry.payload }),
+        Ok(wire::EntryKind::Identified) if caller::encoded_length(&entry.callers) == Some(entry.callers.len()) => {
+            EntryPayload::Normal(Payload { callers: entry.callers, body: entry.payload })
+        }
+        Ok(wire::EntryKind::Identified) => return Err("names of batches are cut off".into()),
         Ok(wire::EntryKind::Membership) => {
             let message = wire::Membership::decode(entry.payload).map_err(|error| error.to_string())?;
             EntryPayload::Membership(membership_from_proto(message)?)
@@ -234,4 +246,38 @@ pub fn transfer_answer_from_proto(answer: wire::TransferLeaderAnswer) -> Result<
             actual: answer.actual_log.map(log_id_from_proto),
         }),
     })
+}
+
+pub fn caller_to_proto(caller: &Caller) -> wire::Caller {
+    wire::Caller { node_id: caller.node, start: caller.start, sequence: caller.sequence }
+}
+
+pub fn caller_from_proto(caller: wire::Caller) -> Caller {
+    Caller { node: caller.node_id, start: caller.start, sequence: caller.sequence }
+}
+
+pub fn outcome_to_proto(outcome: PartOutcome) -> wire::WriteOutcome {
+    wire::WriteOutcome {
+        accepted: outcome.accepted,
+        duplicates: outcome.duplicates,
+        conflicts: outcome.conflicts,
+        unknown_series: outcome.unknown_series,
+        new_series: outcome.new_series,
+        first_problem: outcome.first_problem,
+        exemplars: outcome.exemplars,
+        exemplars_out_of_order: outcome.exemplars_out_of_order,
+    }
+}
+
+pub fn outcome_from_proto(outcome: wire::WriteOutcome) -> PartOutcome {
+    PartOutcome {
+        accepted: outcome.accepted,
+        duplicates: outcome.duplicates,
+        conflicts: outcome.conflicts,
+        unknown_series: outcome.unknown_series,
+        new_series: outcome.new_series,
+        first_problem: outcome.first_problem,
+        exemplars: outcome.exemplars,
+        exemplars_out_of_order: outcome.exemplars_out_of_order,
+    }
 }

@@ -1,13 +1,13 @@
 //! What all parts of a running node share: its open groups and the ways to reach their leaders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::raft::ReadPolicy;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use proto::raft as wire;
 use storage::batch::BatchReader;
 use tokio::sync::{Semaphore, watch};
@@ -15,20 +15,27 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::barrier::{Barriers, Ticket};
+use crate::caller::Caller;
 use crate::confirmation;
 use crate::error::{NodeError, ReadError, WriteError};
 use crate::forward::Forwarder;
 use crate::group::{Common, Group};
+use crate::identity;
 use crate::meta::{MetaCommand, MetaState, ShardMap};
 use crate::network::peer_client;
 use crate::peers::Lane;
-use crate::proposer::{Proposed, Proposers, Rejected};
-use crate::types::{GroupId, META_GROUP, NodeId, shard_of};
+use crate::proposer::{Proposal, Proposers, Rejected};
+use crate::types::{Forgotten, GroupId, META_GROUP, NodeId, Proposed, shard_of};
 
 /// The budget of bytes is counted in units of this size, because a semaphore counts in `u32`.
 const BUDGET_UNIT_BYTES: usize = 1024;
 /// A leader that does not confirm a read within this time is asked again.
 const READ_INDEX_ATTEMPT: Duration = Duration::from_millis(700);
+
+/// The format of logs that this build reads and says it reads: 1 is that of the first builds; from 2 on entries say who sent
+/// their batches.
+pub const FORMAT: u32 = FORMAT_WITH_NAMES;
+const FORMAT_WITH_NAMES: u32 = 2;
 
 /// Shared by all tasks of a node.
 pub struct Core {
@@ -41,18 +48,21 @@ pub struct Core {
     forwarder: Forwarder,
     barriers: Barriers,
     budget: Semaphore,
+    names: Names,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
     /// Changes whenever a group is opened or closed.
     opened: watch::Sender<u64>,
 }
 
 impl Core {
-    pub fn new(common: Common, meta: watch::Receiver<Arc<MetaState>>, shard_map: watch::Receiver<Arc<ShardMap>>) -> Arc<Self> {
+    /// `start` counts the starts of this node; see [`identity::count_start`].
+    pub fn new(common: Common, start: u64, meta: watch::Receiver<Arc<MetaState>>, shard_map: watch::Receiver<Arc<ShardMap>>) -> Arc<Self> {
         Arc::new(Self {
             proposers: Proposers::new(Arc::clone(&common.settings)),
             forwarder: Forwarder::new(Arc::clone(&common.peers)),
             barriers: Barriers::default(),
             budget: Semaphore::new(common.settings.in_flight_bytes_max / BUDGET_UNIT_BYTES),
+            names: Names { start: AtomicU64::new(start), sequences: Mutex::default() },
             groups: RwLock::default(),
             opened: watch::Sender::new(0),
             closing: CancellationToken::new(),
@@ -136,14 +146,17 @@ impl Core {
     }
 
     /// Proposes on this node, without looking elsewhere.
-    pub async fn propose_here(&self, group: GroupId, payload: Bytes) -> Result<Proposed, Rejected> {
+    pub async fn propose_here(&self, group: GroupId, mut proposal: Proposal) -> Result<Proposed, Rejected> {
         // What cannot be read must not enter the log, where every replica would have to cope with it for ever.
         let read = match group {
-            META_GROUP => MetaCommand::decode(&payload).map(drop).map_err(|error| error.to_string()),
-            _ => BatchReader::parse(&payload).map(drop).map_err(|error| error.to_string()),
+            META_GROUP => MetaCommand::decode(&proposal.payload).map(drop).map_err(|error| error.to_string()),
+            _ => BatchReader::parse(&proposal.payload).map(drop).map_err(|error| error.to_string()),
         };
         read.map_err(Rejected::Refused)?;
-        self.proposers.propose(group, payload).await
+        if self.state().format() < FORMAT_WITH_NAMES {
+            proposal.caller = None;
+        }
+        self.proposers.propose(group, proposal).await
     }
 
     /// Proposes wherever the group's leader is, looking for it until the deadline.
@@ -152,6 +165,7 @@ impl Core {
         let units = u32::try_from(units).map_err(|_| WriteError::Overloaded)?;
         let budget = tokio::time::timeout_at(deadline, self.budget.acquire_many(units)).await;
         let _budget = budget.map_err(|_| WriteError::Overloaded)?.map_err(|_| WriteError::ShuttingDown)?;
+        let proposal = Proposal { caller: Some(self.names.next(self.local(), group)), payload };
         let mut hint = None;
         let mut attempts = 0;
         loop {
@@ -159,10 +173,14 @@ impl Core {
                 return Err(WriteError::ShuttingDown);
             }
             let target = hint.take().or_else(|| self.leader_or_guess(group, attempts));
-            let attempt = self.attempt(group, payload.clone(), target, deadline);
+            let attempt = self.attempt(group, proposal.clone(), target, deadline);
             match tokio::time::timeout_at(deadline, attempt).await {
                 Ok(Ok(proposed)) => return Ok(proposed),
                 Ok(Err(Rejected::Refused(reason))) => return Err(WriteError::Refused { reason }),
+                Ok(Err(Rejected::Forgotten(forgotten))) => {
+                    self.outgrow(forgotten).await;
+                    return Err(WriteError::Forgotten { what: name_of(group) });
+                }
                 Ok(Err(Rejected::NotLeader(Some(leader)))) if Some(leader) != target => {
                     hint = Some(leader);
                     attempts += 1;
@@ -180,14 +198,26 @@ impl Core {
         }
     }
 
-    async fn attempt(&self, group: GroupId, payload: Bytes, target: Option<NodeId>, deadline: Instant) -> Result<Proposed, Rejected> {
+    /// A group that knows a later start of this node than this one refuses everything from it: the directory is an older copy of
+    /// itself. It goes on under a start that nobody has heard of.
+    async fn outgrow(&self, forgotten: Forgotten) {
+        if forgotten.start <= self.names.start.load(Ordering::Acquire) {
+            return;
+        }
+        match identity::count_start(&self.common.writer, forgotten.start).await {
+            Ok(start) => drop(self.names.start.fetch_max(start, Ordering::AcqRel)),
+            Err(error) => tracing::warn!(%error, "count this start anew"),
+        }
+    }
+
+    async fn attempt(&self, group: GroupId, proposal: Proposal, target: Option<NodeId>, deadline: Instant) -> Result<Proposed, Rejected> {
         let target = target.ok_or(Rejected::NotLeader(None))?;
         if target == self.local() {
-            return self.propose_here(group, payload).await;
+            return self.propose_here(group, proposal).await;
         }
         let remaining = deadline.saturating_duration_since(Instant::now());
         tokio::select! {
-            answer = self.forwarder.propose(target, group, payload, remaining) => answer,
+            answer = self.forwarder.propose(target, group, proposal, remaining) => answer,
             () = self.leader_is_not(group, target) => Err(Rejected::Unknown),
         }
     }
@@ -325,6 +355,21 @@ impl Core {
         let local = self.group(group)?;
         let linearizer = local.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
         Some(linearizer.read_log_id().index())
+    }
+}
+
+/// Gives batches their names.
+struct Names {
+    start: AtomicU64,
+    sequences: Mutex<HashMap<GroupId, u64>>,
+}
+
+impl Names {
+    fn next(&self, node: NodeId, group: GroupId) -> Caller {
+        let mut sequences = self.sequences.lock();
+        let sequence = sequences.entry(group).or_default();
+        *sequence += 1;
+        Caller { node, start: self.start.load(Ordering::Acquire), sequence: *sequence }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use crate::types::NodeId;
 
-/// A write was not acknowledged. It may still have been applied unless the variant says otherwise; writes are
-/// idempotent, so the caller repeats them.
+/// A write was not acknowledged. It may still have been applied, or be applied later, once, unless the variant says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
     /// The shard has no leader, or its leader has no majority. Answer 503 with Retry-After.
@@ -21,6 +20,10 @@ pub enum WriteError {
     /// The leader cannot read the batch or command; nothing was done, and repeating it is of no use. Answer 400.
     #[error("refused: {reason}")]
     Refused { reason: String },
+    /// The write was repeated inside the cluster so late that nobody remembers whether it was applied before, and so it was not
+    /// applied again. Answer 503 with Retry-After.
+    #[error("the outcome of a write to {what} is not known any more")]
+    Forgotten { what: String },
     /// This node is stopping; another one takes the write.
     #[error("this node is shutting down")]
     ShuttingDown,

@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use proto::raft as wire;
-use storage::PartOutcome;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::convert;
 use crate::network::peer_client;
 use crate::peers::{Lane, Peers};
-use crate::proposer::{Proposed, Rejected};
-use crate::types::{GroupId, NodeId};
+use crate::proposer::{Proposal, Rejected};
+use crate::types::{Forgotten, GroupId, NodeId, Proposed};
 
 /// The streams to all peers, opened when first used and again when they broke.
 pub struct Forwarder {
@@ -46,14 +45,15 @@ impl Forwarder {
     }
 
     /// Asks `node` to propose. A broken stream is [`Rejected::Unknown`]. The caller may stop waiting at any time.
-    pub async fn propose(&self, node: NodeId, group: GroupId, payload: Bytes, remaining: Duration) -> Result<Proposed, Rejected> {
+    pub async fn propose(&self, node: NodeId, group: GroupId, proposal: Proposal, remaining: Duration) -> Result<Proposed, Rejected> {
         let link = self.link(node)?;
         let deadline_ms = u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX);
         let id = link.next_id.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         link.waiting.lock().insert(id, answer);
         let _forget = Forget { link: &link, id };
-        let sent = link.requests.send(wire::ProposeRequest { id, group, deadline_ms, payload });
+        let caller = proposal.caller.as_ref().map(convert::caller_to_proto);
+        let sent = link.requests.send(wire::ProposeRequest { id, group, deadline_ms, payload: proposal.payload, caller });
         // Checked after the insertion: whoever breaks the link clears what waits after marking it.
         if sent.is_err() || link.broken.load(Ordering::Acquire) {
             return Err(Rejected::Unknown);
@@ -124,16 +124,7 @@ pub fn answer_to_proto(id: u64, answer: Result<Proposed, Rejected>) -> wire::Pro
     let mut message = wire::ProposeAnswer { id, ..Default::default() };
     match answer {
         Ok(Proposed::Written(outcome)) => {
-            message.write = Some(wire::WriteOutcome {
-                accepted: outcome.accepted,
-                duplicates: outcome.duplicates,
-                conflicts: outcome.conflicts,
-                unknown_series: outcome.unknown_series,
-                new_series: outcome.new_series,
-                first_problem: outcome.first_problem,
-                exemplars: outcome.exemplars,
-                exemplars_out_of_order: outcome.exemplars_out_of_order,
-            });
+            message.write = Some(convert::outcome_to_proto(outcome));
         }
         Ok(Proposed::Meta(bytes)) => message.meta = bytes,
         Err(Rejected::NotLeader(leader)) => {
@@ -141,6 +132,10 @@ pub fn answer_to_proto(id: u64, answer: Result<Proposed, Rejected>) -> wire::Pro
             message.leader = leader;
         }
         Err(Rejected::Unknown) => message.set_outcome(wire::ProposeOutcome::Unknown),
+        Err(Rejected::Forgotten(Forgotten { start })) => {
+            message.set_outcome(wire::ProposeOutcome::Forgotten);
+            message.forgotten_start = start;
+        }
         Err(Rejected::NoGroup) => message.set_outcome(wire::ProposeOutcome::NoGroup),
         Err(Rejected::Refused(reason)) => {
             message.set_outcome(wire::ProposeOutcome::Refused);
@@ -154,20 +149,12 @@ fn answer_from_proto(answer: wire::ProposeAnswer) -> Result<Proposed, Rejected> 
     match answer.outcome() {
         wire::ProposeOutcome::Applied => Ok(match answer.write {
             None => Proposed::Meta(answer.meta),
-            Some(outcome) => Proposed::Written(PartOutcome {
-                accepted: outcome.accepted,
-                duplicates: outcome.duplicates,
-                conflicts: outcome.conflicts,
-                unknown_series: outcome.unknown_series,
-                new_series: outcome.new_series,
-                first_problem: outcome.first_problem,
-                exemplars: outcome.exemplars,
-                exemplars_out_of_order: outcome.exemplars_out_of_order,
-            }),
+            Some(outcome) => Proposed::Written(convert::outcome_from_proto(outcome)),
         }),
         wire::ProposeOutcome::NotLeader => Err(Rejected::NotLeader(answer.leader)),
         wire::ProposeOutcome::NoGroup => Err(Rejected::NoGroup),
         wire::ProposeOutcome::Refused => Err(Rejected::Refused(answer.problem)),
+        wire::ProposeOutcome::Forgotten => Err(Rejected::Forgotten(Forgotten { start: answer.forgotten_start })),
         wire::ProposeOutcome::Unknown | wire::ProposeOutcome::Overloaded => Err(Rejected::Unknown),
     }
 }

@@ -93,7 +93,8 @@ impl Group {
         let (applied_sender, applied) = watch::channel(None);
         let image_lock = ImageLock::default();
         let writer = common.writer.clone();
-        let machine = StateMachine::new(id, machine, Arc::clone(&durable), applied_sender, writer, Arc::clone(&image_lock));
+        let machine = StateMachine::new(id, machine, Arc::clone(&durable), applied_sender, writer, Arc::clone(&image_lock))
+            .map_err(|e| NodeError::storage("decode marker", e))?;
         let network = NetworkFactory { group: id, peers: Arc::clone(&common.peers), settings: Arc::clone(&common.settings) };
         let config = Arc::new(raft_config(id, &common.settings)?);
         let raft = Raft::new(common.node, config, network, log.clone(), machine)

@@ -19,6 +19,7 @@ const NODE_FACTS: GroupId = GroupId::MAX;
 const KEY_IDENTITY: &str = "identity";
 const KEY_ADDRESSES: &str = "addresses";
 const KEY_FOUNDERS: &str = "founders";
+const KEY_STARTS: &str = "starts";
 
 /// Whether the cluster is known to mean this directory by the node's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,15 @@ pub fn load_founders(db: &LogDb) -> io::Result<Option<wire::Founders>> {
 
 pub async fn save_founders(writer: &LogWriter, founders: &wire::Founders) -> io::Result<()> {
     write(writer, KEY_FOUNDERS, founders).await
+}
+
+/// Counts the starts of this directory, or goes beyond `known` when others have heard of a later start (this directory is an
+/// older copy of itself). Durable before it is answered: batches are named by it, and no two starts may share names.
+pub async fn count_start(writer: &LogWriter, known: u64) -> io::Result<u64> {
+    let counted: wire::Starts = read(writer.db(), KEY_STARTS)?.unwrap_or_default();
+    let start = counted.starts.max(known) + 1;
+    write(writer, KEY_STARTS, &wire::Starts { starts: start }).await?;
+    Ok(start)
 }
 
 /// The token under which a directory asks for a node id: asking again gives the same id.

@@ -372,7 +372,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 fn memory_bytes(entry: &Entry) -> usize {
     const FIXED_BYTES: usize = 128;
     match &entry.payload {
-        EntryPayload::Normal(payload) => FIXED_BYTES + payload.0.len(),
+        EntryPayload::Normal(payload) => FIXED_BYTES + payload.len(),
         EntryPayload::Blank | EntryPayload::Membership(_) => FIXED_BYTES,
     }
 }

@@ -185,8 +185,8 @@ impl Round {
         match request {
             Request::Append { group, records, written, sequence, completion } => {
                 for record in records {
-                    self.bytes += record.payload.len();
-                    self.batch.put_entry(group, record.index, record.term, &[&record.header, &record.payload]);
+                    self.bytes += record.callers.len() + record.payload.len();
+                    self.batch.put_entry(group, record.index, record.term, &record.parts());
                 }
                 self.readable.push((written, sequence));
                 self.complete(completion);

@@ -12,7 +12,7 @@ use storage::{Engine, Shard, ShardId};
 use tokio::sync::watch;
 
 use crate::meta::{EncodingError, MetaAnswer, MetaCommand, MetaState};
-use crate::types::{Answer, SnapshotMeta};
+use crate::types::Marker;
 
 /// The replicated thing itself.
 pub enum Machine {
@@ -54,13 +54,13 @@ impl MetaMachine {
 
     /// Applies one command. A command that cannot be read is refused the same way by every replica, except that one from
     /// a newer build stops this node: guessing would make replicas differ.
-    pub fn apply(&mut self, payload: &[u8]) -> io::Result<Answer> {
+    pub fn apply(&mut self, payload: &[u8]) -> io::Result<Bytes> {
         let answer = match MetaCommand::decode(payload) {
             Ok(command) => self.state.apply(command),
             Err(EncodingError::Damaged(reason)) => MetaAnswer::Refused { reason },
             Err(error @ EncodingError::TooNew { .. }) => return Err(io::Error::other(error)),
         };
-        Ok(Answer::Meta(Bytes::from(answer.encode())))
+        Ok(Bytes::from(answer.encode()))
     }
 
     /// Shows readers the state after a run of commands.
@@ -83,26 +83,26 @@ pub enum ImageState {
 /// How far the image on disk goes; shared by the state machine, snapshot building and those who decide about purging.
 #[derive(Default)]
 pub struct DurableImage {
-    marker: Mutex<SnapshotMeta>,
+    marker: Mutex<Marker>,
 }
 
 impl DurableImage {
-    pub fn new(marker: SnapshotMeta) -> Self {
+    pub fn new(marker: Marker) -> Self {
         Self { marker: Mutex::new(marker) }
     }
 
-    /// The last entry in the image and the membership at that point.
-    pub fn marker(&self) -> SnapshotMeta {
+    /// The last entry in the image, and what was so at that point.
+    pub fn marker(&self) -> Marker {
         self.marker.lock().clone()
     }
 
     /// To be called after the marker was made durable.
-    pub fn advance(&self, marker: SnapshotMeta) {
+    pub fn advance(&self, marker: Marker) {
         *self.marker.lock() = marker;
     }
 
     /// Index of the last entry in the image.
     pub fn index(&self) -> Option<u64> {
-        self.marker.lock().last_log_id.map(|id| id.index())
+        self.marker.lock().meta.last_log_id.map(|id| id.index())
     }
 }

@@ -25,25 +25,22 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
 use crate::controller::Controller;
-use crate::core::Core;
+use crate::core::{Core, FORMAT};
 use crate::error::{NodeError, ReadError, WriteError};
 use crate::founding::Founding;
 use crate::group::Common;
 use crate::identity::{self, Directory};
 use crate::incoming;
 use crate::log_writer::LogWriter;
-use crate::meta::{self, MetaAnswer, MetaCommand, MetaState, ShardMap};
+use crate::meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};
 use crate::peers::{KEEPALIVE, Lane, MESSAGE_BYTES_MAX, PeerChannel, Peers, StampCheck, WINDOW_BYTES, endpoint};
-use crate::proposer::Proposed;
 use crate::replicas::{Announcement, Keeper};
 use crate::sealing;
 use crate::service::{AdminService, PeerService};
 use crate::settings::Settings;
 use crate::status;
-use crate::types::{META_GROUP, NodeId, ShardId, group_of};
+use crate::types::{META_GROUP, NodeId, Proposed, ShardId, group_of};
 
-/// Format of the meta log's commands that this build reads and writes.
-const META_FORMAT: u32 = meta::encoding::FORMAT as u32;
 const JOIN_INTERVAL: Duration = Duration::from_secs(1);
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -88,12 +85,13 @@ impl Node {
         let peers = Arc::new(Peers::new(identity.node_id, &settings));
         peers.set_cluster(&identity.cluster_id);
         learn_peers(&peers, &config, &writer)?;
+        let start = identity::count_start(&writer, 0).await.map_err(|e| NodeError::storage("count this start", e))?;
 
         let (stopped, stopped_groups) = mpsc::unbounded_channel();
         let (meta_sender, meta) = watch::channel(Arc::<MetaState>::default());
         let shard_map = watch::Sender::new(Arc::new(ShardMap::of(&meta.borrow())));
         let common = Common { node: identity.node_id, settings, peers, writer, engine, meta: meta_sender, stopped };
-        let core = Core::new(common, meta.clone(), shard_map.subscribe());
+        let core = Core::new(common, start, meta.clone(), shard_map.subscribe());
         let node = Arc::new(Self { core, tasks: Mutex::default() });
         let closing = node.core.closing.clone();
         node.spawn(async move {
@@ -119,7 +117,7 @@ impl Node {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let stamp = StampCheck::new(Arc::clone(&core.common.peers));
-        let admin = AdminServer::new(AdminService { core: Arc::clone(&core), format: META_FORMAT });
+        let admin = AdminServer::new(AdminService { core: Arc::clone(&core), format: FORMAT });
         let routes = routes.add_service(InterceptedService::new(peer, stamp)).add_service(admin);
         let listen = format!("listen on {}", config.listen);
         let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|e| NodeError::network(listen, e))?;
@@ -163,7 +161,7 @@ impl Node {
             founding.start_meta_group(core, &meta).await?;
         }
         Keeper::open_known(core).await?;
-        let announcement = Announcement { grpc: config.grpc_address.clone(), http: config.http_address.clone(), format: META_FORMAT };
+        let announcement = Announcement { grpc: config.grpc_address.clone(), http: config.http_address.clone(), format: FORMAT };
         let keeper = Keeper { core: Arc::clone(core), announcement, stopped, pristine_since: Default::default() };
         let founders_written = identity::load_founders(core.common.writer.db()).map_err(|e| NodeError::storage("load founders", e))?;
         let controller =

@@ -13,24 +13,23 @@ use openraft::errors::{ClientWriteError, Fatal};
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
 use parking_lot::Mutex;
-use storage::{PartOutcome, batch};
+use storage::batch;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::caller::{self, Caller};
 use crate::group::Group;
 use crate::settings::Settings;
-use crate::types::{Answer, GroupId, META_GROUP, NodeId, Payload, TypeConfig};
+use crate::types::{Answer, Forgotten, GroupId, META_GROUP, NodeId, PartAnswer, Payload, Proposed, TypeConfig};
 
 /// Proposals that may wait for a group's proposer; the budget of bytes binds long before.
 const WAITING_MAX: usize = 16 * 1024;
 
-/// What a proposal came to.
+/// A batch or a command, and its name, which is the same however often it is proposed.
 #[derive(Debug, Clone)]
-pub enum Proposed {
-    /// A shard applied the batch.
-    Written(PartOutcome),
-    /// The meta group applied the command; its encoded answer.
-    Meta(Bytes),
+pub struct Proposal {
+    pub caller: Option<Caller>,
+    pub payload: Bytes,
 }
 
 /// Why a proposal was not applied, as far as this node can tell.
@@ -42,21 +41,23 @@ pub enum Rejected {
     Unknown,
     /// This node does not have the group.
     NoGroup,
+    /// Not applied; whether an earlier copy was is not remembered any more.
+    Forgotten(Forgotten),
     /// The payload cannot be read.
     Refused(String),
 }
 
 type ProposalAnswer = Result<Proposed, Rejected>;
 
-struct Proposal {
-    payload: Bytes,
+struct Waiting {
+    proposal: Proposal,
     answer: oneshot::Sender<ProposalAnswer>,
 }
 
 /// The proposers of all groups of a node.
 pub struct Proposers {
     settings: Arc<Settings>,
-    queues: Mutex<HashMap<GroupId, mpsc::Sender<Proposal>>>,
+    queues: Mutex<HashMap<GroupId, mpsc::Sender<Waiting>>>,
 }
 
 impl Proposers {
@@ -85,10 +86,10 @@ impl Proposers {
     }
 
     /// Proposes on this node and waits for the answer. The caller bounds the time.
-    pub async fn propose(&self, group: GroupId, payload: Bytes) -> ProposalAnswer {
+    pub async fn propose(&self, group: GroupId, proposal: Proposal) -> ProposalAnswer {
         let queue = self.queues.lock().get(&group).cloned().ok_or(Rejected::NoGroup)?;
         let (answer, answered) = oneshot::channel();
-        queue.send(Proposal { payload, answer }).await.map_err(|_| Rejected::NoGroup)?;
+        queue.send(Waiting { proposal, answer }).await.map_err(|_| Rejected::NoGroup)?;
         answered.await.unwrap_or(Err(Rejected::Unknown))
     }
 }
@@ -99,7 +100,7 @@ struct Proposer {
     entries: Arc<Semaphore>,
     in_flight: Arc<AtomicUsize>,
     settings: Arc<Settings>,
-    waiting: mpsc::Receiver<Proposal>,
+    waiting: mpsc::Receiver<Waiting>,
 }
 
 impl Proposer {
@@ -111,7 +112,7 @@ impl Proposer {
             in_flight.fetch_add(1, Ordering::Relaxed);
             let entry = self.entry(&proposals);
             let (responder, completed) = ProgressResponder::<TypeConfig, _>::complete_only();
-            let handed_in = self.group.raft.client_write_ff(Payload(entry), Some(responder)).await;
+            let handed_in = self.group.raft.client_write_ff(entry, Some(responder)).await;
             tokio::spawn(async move {
                 let result = match handed_in {
                     Ok(()) => completed.await.map_err(|_| Fatal::Stopped),
@@ -125,8 +126,8 @@ impl Proposer {
     }
 
     /// The batches that go together.
-    async fn gather(&mut self, first: Proposal) -> Vec<Proposal> {
-        let mut bytes = first.payload.len();
+    async fn gather(&mut self, first: Waiting) -> Vec<Waiting> {
+        let mut bytes = first.proposal.payload.len();
         let mut proposals = vec![first];
         if self.group.id == META_GROUP {
             return proposals;
@@ -142,38 +143,43 @@ impl Proposer {
                 (Err(_), Some(until)) => tokio::time::timeout_at(until, self.waiting.recv()).await.ok().flatten(),
             };
             let Some(next) = next else { break };
-            bytes += next.payload.len();
+            bytes += next.proposal.payload.len();
             proposals.push(next);
         }
         proposals
     }
 
-    fn entry(&self, proposals: &[Proposal]) -> Bytes {
-        match (self.group.id, proposals) {
-            (META_GROUP, [only]) => only.payload.clone(),
-            _ => batch::join(&proposals.iter().map(|proposal| proposal.payload.clone()).collect::<Vec<_>>()),
-        }
+    fn entry(&self, waiting: &[Waiting]) -> Payload {
+        let body = match (self.group.id, waiting) {
+            (META_GROUP, [only]) => only.proposal.payload.clone(),
+            _ => batch::join(&waiting.iter().map(|waiting| waiting.proposal.payload.clone()).collect::<Vec<_>>()),
+        };
+        let names: Vec<Option<Caller>> = waiting.iter().map(|waiting| waiting.proposal.caller).collect();
+        let callers = match names.iter().any(Option::is_some) {
+            true => caller::encode(&names),
+            false => Bytes::new(),
+        };
+        Payload { callers, body }
     }
 }
 
-fn answer_all(proposals: Vec<Proposal>, result: Result<ClientWriteResult<TypeConfig>, Fatal<TypeConfig>>) {
+fn answer_all(waiting: Vec<Waiting>, result: Result<ClientWriteResult<TypeConfig>, Fatal<TypeConfig>>) {
     let rejected = match result {
         Ok(Ok(response)) => match response.data {
-            Answer::Meta(bytes) => return answer_each(proposals, [Proposed::Meta(bytes)]),
-            Answer::Parts(parts) => return answer_each(proposals, parts.into_iter().map(Proposed::Written)),
+            Answer::Parts(parts) => return answer_each(waiting, parts),
             Answer::Nothing => Rejected::Unknown,
         },
         Ok(Err(ClientWriteError::ForwardToLeader(forward))) => Rejected::NotLeader(forward.leader_id),
         Ok(Err(_)) | Err(_) => Rejected::Unknown,
     };
-    for proposal in proposals {
-        let _ = proposal.answer.send(Err(rejected.clone()));
+    for waiting in waiting {
+        let _ = waiting.answer.send(Err(rejected.clone()));
     }
 }
 
-fn answer_each(proposals: Vec<Proposal>, answers: impl IntoIterator<Item = Proposed>) {
+fn answer_each(waiting: Vec<Waiting>, answers: Vec<PartAnswer>) {
     // A caller that gave up is not there to hear.
-    for (proposal, answer) in proposals.into_iter().zip(answers) {
-        let _ = proposal.answer.send(Ok(answer));
+    for (waiting, answer) in waiting.into_iter().zip(answers) {
+        let _ = waiting.answer.send(answer.map_err(Rejected::Forgotten));
     }
 }

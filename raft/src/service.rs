@@ -18,10 +18,10 @@ use crate::error::WriteError;
 use crate::founding;
 use crate::group::Group;
 use crate::meta::{MetaAnswer, MetaCommand};
-use crate::proposer::{Proposed, Rejected};
+use crate::proposer::{Proposal, Rejected};
 use crate::snapshot::Snapshot;
 use crate::transfer::{self, Head};
-use crate::types::{GroupId, META_GROUP, TypeConfig};
+use crate::types::{GroupId, META_GROUP, Proposed, TypeConfig};
 use crate::{controller, convert, forward, identity, members, status};
 
 /// Answers of one forwarding stream that wait to be sent.
@@ -144,7 +144,7 @@ impl RaftPeer for PeerService {
         let raft = group(&self.core, head.group)?.raft.clone();
         let begun = Instant::now();
         let data = transfer::receive(&head, &self.core.common.engine, frames).await.map_err(stopped)?;
-        let snapshot = Snapshot { meta: head.meta, snapshot: data };
+        let snapshot = Snapshot { meta: head.marker.meta, snapshot: data };
         let answer = raft.install_full_snapshot(head.vote, snapshot).await.map_err(stopped)?;
         tracing::info!(group = head.group, took_ms = begun.elapsed().as_millis() as u64, "snapshot received");
         Ok(Response::new(wire::SnapshotAnswer { vote: Some(convert::vote_to_proto(&answer.vote)) }))
@@ -161,7 +161,8 @@ impl RaftPeer for PeerService {
                 let (core, answers) = (Arc::clone(&core), answers.clone());
                 tokio::spawn(async move {
                     let limit = Duration::from_millis(request.deadline_ms.into());
-                    let proposing = core.propose_here(request.group, request.payload);
+                    let caller = request.caller.map(convert::caller_from_proto);
+                    let proposing = core.propose_here(request.group, Proposal { caller, payload: request.payload });
                     let result = tokio::time::timeout(limit, proposing).await.unwrap_or(Err(Rejected::Unknown));
                     let _ = answers.send(Ok(forward::answer_to_proto(request.id, result))).await;
                 });

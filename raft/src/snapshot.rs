@@ -21,7 +21,7 @@ use storage::{Frozen, Shard, SnapshotImport};
 use crate::convert;
 use crate::log_writer::LogWriter;
 use crate::machine::{DurableImage, ImageState};
-use crate::types::{GroupId, SnapshotMeta, TypeConfig};
+use crate::types::{GroupId, Marker, TypeConfig};
 
 /// Key of the marker in the log, for every group.
 pub const KEY_MARKER: &str = "marker";
@@ -31,7 +31,16 @@ pub const KEY_META_IMAGE: &str = "image";
 pub type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
 /// A handle on an image: to read it, or as received and not yet visible.
-pub enum SnapshotData {
+///
+/// Beside it stands which batches had been applied at exactly the point that the snapshot's own metadata name.
+pub struct SnapshotData {
+    pub image: Image,
+    /// An encoded [`crate::callers::CallerMemory`].
+    pub callers: Bytes,
+}
+
+/// The content itself.
+pub enum Image {
     /// The durable image of a local shard, read when it is sent.
     LocalShard { shard: Arc<Shard>, incarnation: u64 },
     /// The meta group's state, encoded.
@@ -49,7 +58,7 @@ pub enum Source {
 /// Seals what was frozen when the builder was made.
 pub struct SnapshotBuilder {
     pub group: GroupId,
-    pub meta: SnapshotMeta,
+    pub marker: Marker,
     /// Taken by the first build.
     pub source: Option<Source>,
     pub durable: Arc<DurableImage>,
@@ -71,19 +80,20 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let source = self.source.take().ok_or_else(|| io::Error::other("the group is closed, or the seal was built before"))?;
-        let data = match source {
+        let image = match source {
             Source::Shard { shard, frozen, incarnation } => {
                 self.seal_shard(&shard, frozen).await?;
-                SnapshotData::LocalShard { shard, incarnation }
+                Image::LocalShard { shard, incarnation }
             }
             Source::Meta { image } => {
                 self.enter(Stage::Mark);
-                write_meta_image(&self.writer, self.group, &self.meta, &image).await?;
-                SnapshotData::Meta(image)
+                write_meta_image(&self.writer, self.group, &self.marker, &image).await?;
+                Image::Meta(image)
             }
         };
-        self.durable.advance(self.meta.clone());
-        Ok(Snapshot { meta: self.meta.clone(), snapshot: data })
+        self.durable.advance(self.marker.clone());
+        let Marker { meta, callers } = self.marker.clone();
+        Ok(Snapshot { meta, snapshot: SnapshotData { image, callers } })
     }
 }
 
@@ -98,7 +108,7 @@ impl SnapshotBuilder {
             }
         };
         self.enter(Stage::Mark);
-        write_marker(&self.writer, self.group, &self.meta).await?;
+        write_marker(&self.writer, self.group, &self.marker).await?;
         if let Some(frozen) = frozen {
             self.enter(Stage::Release);
             shard.release(frozen);
@@ -107,7 +117,7 @@ impl SnapshotBuilder {
     }
 
     fn enter(&self, stage: Stage) {
-        tracing::debug!(group = self.group, ?stage, upto = ?self.meta.last_log_id, "seal");
+        tracing::debug!(group = self.group, ?stage, upto = ?self.marker.meta.last_log_id, "seal");
     }
 }
 
@@ -117,38 +127,38 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, storag
 }
 
 /// Makes a marker durable, after everything that was handed to the log before.
-pub async fn write_marker(writer: &LogWriter, group: GroupId, meta: &SnapshotMeta) -> io::Result<()> {
-    writer.put_meta(group, KEY_MARKER, Bytes::from(convert::marker_to_proto(meta).encode_to_vec())).await
+pub async fn write_marker(writer: &LogWriter, group: GroupId, marker: &Marker) -> io::Result<()> {
+    writer.put_meta(group, KEY_MARKER, Bytes::from(convert::marker_to_proto(marker).encode_to_vec())).await
 }
 
 /// Reads the marker; a replica without one starts from nothing.
-pub fn read_marker(writer: &LogWriter, group: GroupId) -> io::Result<SnapshotMeta> {
+pub fn read_marker(writer: &LogWriter, group: GroupId) -> io::Result<Marker> {
     match writer.db().get_meta(group, KEY_MARKER).map_err(io::Error::other)? {
         Some(bytes) => decode_marker(bytes),
-        None => Ok(SnapshotMeta::default()),
+        None => Ok(Marker::default()),
     }
 }
 
 /// Makes the meta group's image and marker durable in one value, so that they cannot differ.
-pub async fn write_meta_image(writer: &LogWriter, group: GroupId, meta: &SnapshotMeta, image: &Bytes) -> io::Result<()> {
+pub async fn write_meta_image(writer: &LogWriter, group: GroupId, marker: &Marker, image: &Bytes) -> io::Result<()> {
     let head = proto::raft::SnapshotFrame {
-        head: Some(proto::raft::SnapshotHead { group, vote: None, marker: Some(convert::marker_to_proto(meta)), ..Default::default() }),
+        head: Some(proto::raft::SnapshotHead { group, vote: None, marker: Some(convert::marker_to_proto(marker)), ..Default::default() }),
         data: image.clone(),
     };
     writer.put_meta(group, KEY_META_IMAGE, Bytes::from(head.encode_to_vec())).await
 }
 
 /// The meta group's marker and image, if it was ever sealed.
-pub fn read_meta_image(writer: &LogWriter, group: GroupId) -> io::Result<(SnapshotMeta, Option<Bytes>)> {
+pub fn read_meta_image(writer: &LogWriter, group: GroupId) -> io::Result<(Marker, Option<Bytes>)> {
     let Some(bytes) = writer.db().get_meta(group, KEY_META_IMAGE).map_err(io::Error::other)? else {
-        return Ok((SnapshotMeta::default(), None));
+        return Ok((Marker::default(), None));
     };
     let frame = proto::raft::SnapshotFrame::decode(bytes).map_err(invalid)?;
     let marker = frame.head.and_then(|head| head.marker).ok_or_else(|| invalid("a meta image without its marker"))?;
     Ok((convert::marker_from_proto(marker).map_err(invalid)?, Some(frame.data)))
 }
 
-fn decode_marker(bytes: Bytes) -> io::Result<SnapshotMeta> {
+fn decode_marker(bytes: Bytes) -> io::Result<Marker> {
     let marker = proto::raft::Marker::decode(bytes).map_err(invalid)?;
     convert::marker_from_proto(marker).map_err(invalid)
 }

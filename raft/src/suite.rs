@@ -34,7 +34,8 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
             watch::Sender::default(),
             writer,
             ImageLock::default(),
-        );
+        )
+        .unwrap();
         Ok((directory, log, machine))
     }
 }

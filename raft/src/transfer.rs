@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::convert;
-use crate::snapshot::{Snapshot, SnapshotData, blocking};
-use crate::types::{GroupId, SnapshotMeta, Vote, shard_of};
+use crate::snapshot::{Image, Snapshot, SnapshotData, blocking};
+use crate::types::{GroupId, Marker, Vote, shard_of};
 
 /// Frames read ahead of the network, and received ahead of the disk.
 const FRAMES_AHEAD: usize = 4;
@@ -34,18 +34,19 @@ pub struct Outgoing {
 pub fn send(group: GroupId, vote: &Vote, snapshot: Snapshot) -> Outgoing {
     let (frames, receiver) = mpsc::channel(FRAMES_AHEAD);
     let progress = Arc::new(AtomicU64::new(0));
-    let incarnation = match &snapshot.snapshot {
-        SnapshotData::LocalShard { incarnation, .. } | SnapshotData::ReceivedShard { incarnation, .. } => *incarnation,
-        SnapshotData::Meta(_) => 0,
+    let Snapshot { meta, snapshot: SnapshotData { image: content, callers } } = snapshot;
+    let incarnation = match &content {
+        Image::LocalShard { incarnation, .. } | Image::ReceivedShard { incarnation, .. } => *incarnation,
+        Image::Meta(_) => 0,
     };
-    let image = match &snapshot.snapshot {
-        SnapshotData::Meta(image) => Some(image),
-        SnapshotData::LocalShard { .. } | SnapshotData::ReceivedShard { .. } => None,
+    let image = match &content {
+        Image::Meta(image) => Some(image),
+        Image::LocalShard { .. } | Image::ReceivedShard { .. } => None,
     };
     let head = wire::SnapshotHead {
         group,
         vote: Some(convert::vote_to_proto(vote)),
-        marker: Some(convert::marker_to_proto(&snapshot.meta)),
+        marker: Some(convert::marker_to_proto(&Marker { meta, callers })),
         incarnation,
         image_bytes: image.map_or(0, |image| image.len() as u64),
         image_crc32c: image.map_or(0, |image| crc32c::crc32c(image)),
@@ -57,22 +58,22 @@ pub fn send(group: GroupId, vote: &Vote, snapshot: Snapshot) -> Outgoing {
             frames.blocking_send(frame).is_ok()
         };
         if push(wire::SnapshotFrame { head: Some(head), data: Bytes::new() }) {
-            read_frames(snapshot.snapshot, |data| push(wire::SnapshotFrame { head: None, data }));
+            read_frames(content, |data| push(wire::SnapshotFrame { head: None, data }));
         }
     });
     Outgoing { frames: ReceiverStream::new(receiver), progress }
 }
 
 /// A frame that cannot be read ends the stream early; the receiver notices, because the last frame carries the totals.
-fn read_frames(data: SnapshotData, mut push: impl FnMut(Bytes) -> bool) {
-    match data {
-        SnapshotData::LocalShard { shard, .. } => {
+fn read_frames(image: Image, mut push: impl FnMut(Bytes) -> bool) {
+    match image {
+        Image::LocalShard { shard, .. } => {
             if let Err(error) = read_shard(&shard, push) {
                 tracing::error!(%error, "read snapshot");
             }
         }
-        SnapshotData::Meta(mut image) => while !image.is_empty() && push(image.split_to(image.len().min(META_FRAME_BYTES))) {},
-        SnapshotData::ReceivedShard { .. } => tracing::error!("a snapshot that was never installed cannot be sent"),
+        Image::Meta(mut image) => while !image.is_empty() && push(image.split_to(image.len().min(META_FRAME_BYTES))) {},
+        Image::ReceivedShard { .. } => tracing::error!("a snapshot that was never installed cannot be sent"),
     }
 }
 
@@ -103,7 +104,7 @@ pub async fn stalled(progress: Arc<AtomicU64>, limit: Duration) -> Duration {
 pub struct Head {
     pub group: GroupId,
     pub vote: Vote,
-    pub meta: SnapshotMeta,
+    pub marker: Marker,
     pub incarnation: u64,
     image_bytes: u64,
     image_crc32c: u32,
@@ -115,11 +116,15 @@ impl Head {
         Ok(Self {
             group: head.group,
             vote: convert::vote_from_proto(head.vote)?,
-            meta: convert::marker_from_proto(marker)?,
+            marker: convert::marker_from_proto(marker)?,
             incarnation: head.incarnation,
             image_bytes: head.image_bytes,
             image_crc32c: head.image_crc32c,
         })
+    }
+
+    fn data(&self, image: Image) -> SnapshotData {
+        SnapshotData { image, callers: self.marker.callers.clone() }
     }
 }
 
@@ -141,7 +146,7 @@ pub async fn receive(
         if image.len() as u64 != head.image_bytes || crc32c::crc32c(&image) != head.image_crc32c {
             return Err(io::Error::other("the meta group's image did not arrive whole"));
         }
-        return Ok(SnapshotData::Meta(image.freeze()));
+        return Ok(head.data(Image::Meta(image.freeze())));
     };
     let incarnation = head.incarnation;
     let mut import = engine.import(shard, incarnation).map_err(io::Error::other)?;
@@ -149,5 +154,5 @@ pub async fn receive(
         let data = frame.map_err(io::Error::other)?.data;
         import = blocking(move || import.push(&data).map(|()| import)).await?;
     }
-    Ok(SnapshotData::ReceivedShard { import: Box::new(import), incarnation })
+    Ok(head.data(Image::ReceivedShard { import: Box::new(import), incarnation }))
 }

@@ -10,13 +10,26 @@ use storage::PartOutcome;
 
 pub use crate::meta::{GroupId, META_GROUP, NodeId, ShardId, group_of, shard_of_group as shard_of};
 
-/// What a normal entry carries: a `batch::join` for a shard, an encoded command for the meta group.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Payload(pub Bytes);
+/// What a normal entry carries.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Payload {
+    /// Who sent the batches of `body`, in their order, encoded by [`crate::caller::encode`]. Empty in entries of builds that gave
+    /// batches no names.
+    pub callers: Bytes,
+    /// A `batch::join` for a shard, an encoded command for the meta group.
+    pub body: Bytes,
+}
+
+impl Payload {
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        self.callers.len() + self.body.len()
+    }
+}
 
 impl fmt::Display for Payload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} bytes", self.0.len())
+        write!(formatter, "{} bytes", self.len())
     }
 }
 
@@ -26,15 +39,32 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// What a proposal came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proposed {
+    /// A shard applied the batch.
+    Written(PartOutcome),
+    /// The meta group applied the command; its encoded answer.
+    Meta(Bytes),
+}
+
+/// A batch was not applied, and whether an earlier copy of it was is not remembered any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten {
+    /// The newest start of the sender that the group knows of.
+    pub start: u64,
+}
+
+/// What applying one batch of an entry answers.
+pub type PartAnswer = Result<Proposed, Forgotten>;
+
 /// What applying an entry answers to its proposer.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// Blank and membership entries.
     Nothing,
-    /// One outcome for each batch joined in the entry.
-    Parts(Vec<PartOutcome>),
-    /// The meta group's answer, encoded by it.
-    Meta(Bytes),
+    /// One for each batch joined in the entry; one for a command of the meta group.
+    Parts(Vec<PartAnswer>),
 }
 
 openraft::declare_raft_types!(
@@ -54,3 +84,12 @@ pub type EntryPayload = openraft::EntryPayload<Payload, NodeId, ()>;
 pub type Membership = openraft::Membership<NodeId, ()>;
 pub type StoredMembership = openraft::StoredMembership<LeaderId, NodeId, ()>;
 pub type SnapshotMeta = openraft::SnapshotMeta<LeaderId, NodeId, ()>;
+
+/// How far a durable image goes, and what belongs to exactly that point of the log.
+#[derive(Debug, Clone, Default)]
+pub struct Marker {
+    /// The last entry and the membership.
+    pub meta: SnapshotMeta,
+    /// An encoded [`crate::callers::CallerMemory`].
+    pub callers: Bytes,
+}
