@@ -46,6 +46,14 @@ impl Notes {
         }
     }
 
+    /// [`Notes::count_window`] for all steps.
+    pub fn count_windows(&mut self, samples: &[u64], new: &[u64]) {
+        add(&mut self.samples_per_step, samples);
+        if !self.windows_are_computed {
+            add(&mut self.read_per_step, new);
+        }
+    }
+
     pub fn samples(&self) -> u64 {
         self.samples_per_step.iter().sum()
     }

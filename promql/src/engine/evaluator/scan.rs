@@ -6,6 +6,7 @@ use super::super::column::Column;
 use super::super::error::QueryError;
 use super::super::frame::Frame;
 use super::super::functions::window::SplitSeries;
+use super::super::functions::windows::Windows;
 use super::super::grid::Grid;
 use super::super::histogram_stats::drop_buckets;
 use super::super::notes::Notes;
@@ -23,6 +24,7 @@ const VALUES_PER_THREAD_MIN: usize = 20_000;
 pub struct Scratch {
     pub buffer: SeriesBuffer,
     pub split: SplitSeries,
+    pub windows: Windows,
     pub column: Column,
 }
 

@@ -7,6 +7,7 @@ use super::super::error::QueryError;
 use super::super::functions::elementwise;
 use super::super::functions::range_call::{RangeFunction, keeps_metric_name, start_times_of};
 use super::super::functions::window::{StartTimes, Subject};
+use super::super::functions::windows::Windows;
 use super::super::grid::Grid;
 use super::super::instant::{for_each_holding, smoothed_values, values_at_steps};
 use super::super::notes::Notes;
@@ -216,18 +217,18 @@ impl Evaluator<'_> {
                     column.labels = scratch.buffer.labels.clone();
                     scratch.split.fill(&mut scratch.buffer, start_times);
                     let subject = Subject { labels: &scratch.buffer.labels, position: call.position };
-                    function.evaluate(&scratch.split, column, subject, notes)?;
+                    function.evaluate(&scratch.split, &mut scratch.windows, column, subject, notes)?;
                     finish(state, column, false, notes)
                 },
                 notes,
             ),
             RangeSource::Subquery(subquery) => {
-                let mut state = (sink.new)();
+                let (mut state, mut windows) = ((sink.new)(), Windows::default());
                 self.for_each_subquery_series(subquery, grid, notes, |buffer, split, input_drops_name, notes| {
                     let mut column = Column::empty(buffer.labels.clone(), grid.steps);
                     split.fill(buffer, start_times);
                     let subject = Subject { labels: &buffer.labels, position: call.position };
-                    function.evaluate(split, &mut column, subject, notes)?;
+                    function.evaluate(split, &mut windows, &mut column, subject, notes)?;
                     finish(&mut state, &mut column, input_drops_name, notes)
                 })?;
                 Ok(vec![state])

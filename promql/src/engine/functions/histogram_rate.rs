@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::notes::Notes;
-use super::extrapolation::{Increase, RateKind, factor};
+use super::extrapolation::{RateKind, Reach};
 use super::rate::{counter_start, note_overlap};
 use super::start_time::{has_overlap, is_reset};
 use super::window::{Samples, Subject};
@@ -33,9 +33,13 @@ pub fn rate_of_histograms(
         }
         (None, result) => result?,
     };
-    let first_value = (kind.is_counter() && result.count > 0.0).then_some(first.count);
-    let increase = Increase { value: result.count, first_value, first_ms, last_ms, samples: samples.len(), counter_start_ms };
-    result.mul(factor(&increase, start_ms, end_ms) / kind.divisor(end_ms - start_ms));
+    let reach = Reach::new((first_ms, last_ms), samples.len(), (start_ms, end_ms));
+    let reach = match counter_start_ms {
+        Some(counter_start_ms) => reach.from_counter_start(counter_start_ms, last_ms),
+        None if kind.is_counter() => reach.not_below_zero(result.count, first.count),
+        None => reach,
+    };
+    result.mul(reach.factor() / kind.divisor(end_ms - start_ms));
     Some(result)
 }
 

@@ -3,6 +3,7 @@
 pub mod window;
 mod start_time;
 mod extrapolation;
+pub mod windows;
 mod rate;
 mod histogram_rate;
 mod boundary;

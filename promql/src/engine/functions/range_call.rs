@@ -17,9 +17,10 @@ use super::instant_delta::{InstantKind, instant_delta};
 use super::order_statistics::quantile_of;
 use super::over_time::{self, Extreme, first_extreme, last_extreme};
 use super::rate::{rate_of_floats, rate_over_windows};
-use super::sliding::{self, Ties};
+use super::sliding;
 use super::trend::{Factors, double_exponential_smoothing, linear_regression};
 use super::window::{Bounds, SplitSeries, StartTimes, Subject, Window};
+use super::windows::Windows;
 use crate::annotations::AnnotationKind;
 use crate::ast::Extension;
 use crate::function_signatures::Function;
@@ -41,9 +42,17 @@ impl<'a> RangeFunction<'a> {
         RangeFunction { call, grid, lookback_ms, scalars, budget }
     }
 
-    /// The values of the function for `series` at all steps. `column` is empty before.
-    pub fn evaluate(&self, series: &SplitSeries, column: &mut Column, subject: Subject, notes: &mut Notes) -> Result<(), QueryError> {
-        if series.histograms.times.is_empty() && self.evaluate_fast(series, column, subject, notes)? {
+    /// The values of the function for `series` at all steps. `column` is empty before. `windows` are those of this function and
+    /// no other, new before its first series.
+    pub fn evaluate(
+        &self,
+        series: &SplitSeries,
+        windows: &mut Windows,
+        column: &mut Column,
+        subject: Subject,
+        notes: &mut Notes,
+    ) -> Result<(), QueryError> {
+        if series.histograms.times.is_empty() && self.evaluate_fast(series, windows, column, subject, notes)? {
             return Ok(());
         }
         let mut ticker = self.budget.ticker();
@@ -69,66 +78,62 @@ impl<'a> RangeFunction<'a> {
     }
 
     /// Functions of floats that are evaluated over all windows at once. False: do it the general way.
-    fn evaluate_fast(&self, series: &SplitSeries, column: &mut Column, subject: Subject, notes: &mut Notes) -> Result<bool, QueryError> {
+    fn evaluate_fast(
+        &self,
+        series: &SplitSeries,
+        windows: &mut Windows,
+        column: &mut Column,
+        subject: Subject,
+        notes: &mut Notes,
+    ) -> Result<bool, QueryError> {
         if self.call.source.extension() != Extension::None || !series.floats.starts.is_empty() {
             return Ok(false);
         }
         let (times, values) = (series.floats.times.as_slice(), series.floats.values.as_slice());
-        let windows = self.windows(times);
+        windows.find(times, self.ranges());
+        if let Some(kind) = rate_kind_of(self.call.function) {
+            windows.find_reaches(self.ranges());
+            rate_over_windows(values, kind, windows, self.call.source.range_ms(), column);
+            notes.count_windows(windows.samples(), windows.read());
+            return Ok(true);
+        }
         let mut ticker = self.budget.ticker();
-        let extremes = |column: &mut Column, extreme, ties, of: &dyn Fn(usize) -> f64| {
-            sliding::extremes(values, &windows, extreme, ties, |step, position| column.floats[step] = of(position));
-        };
-        let (value_of, time_of) = (|position: usize| values[position], |position: usize| times[position] as f64 / 1000.0);
+        let mut room = std::mem::take(&mut windows.room);
+        let bounds = windows.bounds();
+        let time_of = |position: usize| times[position] as f64 / 1000.0;
         match self.call.function {
-            Function::Rate => self.rates((times, values), RateKind::Rate, &windows, column),
-            Function::Increase => self.rates((times, values), RateKind::Increase, &windows, column),
-            Function::Delta => self.rates((times, values), RateKind::Delta, &windows, column),
-            Function::MaxOverTime => extremes(column, Extreme::Max, Ties::First, &value_of),
-            Function::MinOverTime => extremes(column, Extreme::Min, Ties::First, &value_of),
-            Function::TsOfMaxOverTime => extremes(column, Extreme::Max, Ties::Last, &time_of),
-            Function::TsOfMinOverTime => extremes(column, Extreme::Min, Ties::Last, &time_of),
-            Function::SumOverTime => sliding::sums(values, &windows, column, &mut ticker)?,
-            Function::AvgOverTime => sliding::averages(values, &windows, column, &mut ticker)?,
-            Function::StdvarOverTime => sliding::variances(values, &windows, column, &mut ticker, |variance| variance)?,
-            Function::StddevOverTime => sliding::variances(values, &windows, column, &mut ticker, f64::sqrt)?,
-            Function::Changes => sliding::events(values, &windows, Event::Change, column),
-            Function::Resets => sliding::events(values, &windows, Event::Reset, column),
+            Function::MaxOverTime => sliding::maxima(values, bounds, &mut room, column),
+            Function::MinOverTime => sliding::minima(values, bounds, &mut room, column),
+            Function::TsOfMaxOverTime => sliding::last_extremes(values, bounds, Extreme::Max, time_of, column),
+            Function::TsOfMinOverTime => sliding::last_extremes(values, bounds, Extreme::Min, time_of, column),
+            Function::SumOverTime => sliding::sums(values, bounds, column, &mut ticker)?,
+            Function::AvgOverTime => sliding::averages(values, bounds, column, &mut ticker)?,
+            Function::StdvarOverTime => sliding::variances(values, bounds, column, &mut ticker, |variance| variance)?,
+            Function::StddevOverTime => sliding::variances(values, bounds, column, &mut ticker, f64::sqrt)?,
+            Function::Changes => sliding::events(values, bounds, Event::Change, column),
+            Function::Resets => sliding::events(values, bounds, Event::Reset, column),
             Function::QuantileOverTime => {
                 let quantiles = self.scalars.first().map_or(&[][..], Vec::as_slice);
-                self.note_quantiles(&windows, quantiles, subject, notes);
-                sliding::quantiles(values, &windows, quantiles, column, &mut ticker)?;
+                self.note_quantiles(bounds, quantiles, subject, notes);
+                sliding::quantiles(values, bounds, quantiles, column, &mut ticker)?;
             }
-            Function::CountOverTime => of_each(&windows, column, |window| window.len() as f64),
-            Function::PresentOverTime => of_each(&windows, column, |_| 1.0),
-            Function::FirstOverTime => of_each(&windows, column, |window| values[window.from]),
-            Function::LastOverTime => of_each(&windows, column, |window| values[window.to - 1]),
-            Function::TsOfFirstOverTime => of_each(&windows, column, |window| time_of(window.from)),
-            Function::TsOfLastOverTime => of_each(&windows, column, |window| time_of(window.to - 1)),
+            Function::CountOverTime => of_each(bounds, column, |window| window.len() as f64),
+            Function::PresentOverTime => of_each(bounds, column, |_| 1.0),
+            Function::FirstOverTime => of_each(bounds, column, |window| values[window.from]),
+            Function::LastOverTime => of_each(bounds, column, |window| values[window.to - 1]),
+            Function::TsOfFirstOverTime => of_each(bounds, column, |window| time_of(window.from)),
+            Function::TsOfLastOverTime => of_each(bounds, column, |window| time_of(window.to - 1)),
             _ => return Ok(false),
         }
-        let mut known = 0;
-        for (step, window) in windows.iter().enumerate() {
-            notes.count_window(step, window.len(), window.to - known.max(window.from));
-            known = window.to;
-        }
+        notes.count_windows(windows.samples(), windows.read());
+        windows.room = room;
         Ok(true)
     }
 
-    /// The samples of each step's window.
-    fn windows(&self, times: &[i64]) -> Vec<Bounds> {
-        let (range_ms, mut bounds) = (self.call.source.range_ms(), Bounds::default());
-        let window = |time_ms| {
-            let end_ms = self.call.source.end_ms(time_ms);
-            bounds.advance(times, end_ms - range_ms, end_ms);
-            bounds
-        };
-        self.grid.times_ms().map(window).collect()
-    }
-
-    fn rates(&self, samples: (&[i64], &[f64]), kind: RateKind, windows: &[Bounds], column: &mut Column) {
-        let end_of = |step| self.call.source.end_ms(self.grid.time_ms(step));
-        rate_over_windows(samples, kind, windows, self.call.source.range_ms(), end_of, column);
+    /// After which time each step's window begins, and until which time it reaches.
+    fn ranges(&self) -> impl Iterator<Item = (i64, i64)> {
+        let source = &self.call.source;
+        self.grid.times_ms().map(|time_ms| (source.end_ms(time_ms) - source.range_ms(), source.end_ms(time_ms)))
     }
 
     fn note_quantiles(&self, windows: &[Bounds], quantiles: &[f64], subject: Subject, notes: &mut Notes) {
@@ -245,6 +250,15 @@ impl<'a> RangeFunction<'a> {
             subject.ignored_histograms(notes);
         }
         if window.floats.len() < 2 { None } else { float(fit(window)) }
+    }
+}
+
+fn rate_kind_of(function: Function) -> Option<RateKind> {
+    match function {
+        Function::Rate => Some(RateKind::Rate),
+        Function::Increase => Some(RateKind::Increase),
+        Function::Delta => Some(RateKind::Delta),
+        _ => None,
     }
 }
 

@@ -1,10 +1,11 @@
 //! `rate`, `increase` and `delta` of floats.
 
-use super::super::column::Column;
+use super::super::column::{ABSENT, Column};
 use super::super::notes::Notes;
-use super::extrapolation::{Increase, RateKind, factor};
+use super::extrapolation::{RateKind, Reach};
 use super::start_time::{has_overlap, is_reset};
 use super::window::{Bounds, Samples, Subject};
+use super::windows::Windows;
 use crate::annotations::AnnotationKind;
 
 /// The value of one window; None when there are too few samples.
@@ -34,9 +35,13 @@ pub fn rate_of_floats(
         return None;
     }
     let (first_ms, last_ms) = (samples.times[0], samples.times[last]);
-    let first_value = kind.is_counter().then_some(samples.values[0]);
-    let increase = Increase { value, first_value, first_ms, last_ms, samples: samples.len(), counter_start_ms };
-    Some(value * (factor(&increase, start_ms, end_ms) / kind.divisor(end_ms - start_ms)))
+    let reach = Reach::new((first_ms, last_ms), samples.len(), (start_ms, end_ms));
+    let reach = match counter_start_ms {
+        Some(counter_start_ms) => reach.from_counter_start(counter_start_ms, last_ms),
+        None if kind.is_counter() => reach.not_below_zero(value, samples.values[0]),
+        None => reach,
+    };
+    Some(value * (reach.factor() / kind.divisor(end_ms - start_ms)))
 }
 
 /// The counter's start, when it is known and lies in the range before the first sample.
@@ -51,36 +56,40 @@ pub fn note_overlap(subject: Subject, notes: &mut Notes) {
 
 /// The values of all windows for a series of floats without start times and without extension, in O(samples + steps): the
 /// increase in a window is its last value minus its first, plus the values before the resets in it, which are found once.
-pub fn rate_over_windows(
-    (times, values): (&[i64], &[f64]),
-    kind: RateKind,
-    windows: &[Bounds],
-    range_ms: i64,
-    end_of: impl Fn(usize) -> i64,
-    column: &mut Column,
-) {
-    let resets = if kind.is_counter() { resets_of(values) } else { Vec::new() };
-    let divisor = kind.divisor(range_ms);
+/// `windows` know how far increases are carried on.
+pub fn rate_over_windows(values: &[f64], kind: RateKind, windows: &mut Windows, range_ms: i64, column: &mut Column) {
+    let floats = column.floats.as_mut_slice();
+    let mut firsts = std::mem::take(&mut windows.room);
+    firsts.clear();
+    for (increase, window) in floats.iter_mut().zip(windows.bounds()) {
+        let (first, last) = if window.len() < 2 { (ABSENT, ABSENT) } else { (values[window.from], values[window.to - 1]) };
+        firsts.push(first);
+        *increase = last - first;
+    }
+    if kind.is_counter() {
+        add_lost_in_resets(values, windows.bounds(), floats);
+    }
+    windows.extrapolate(floats, kind.is_counter().then_some(&firsts), kind.divisor(range_ms));
+    for (value, window) in floats.iter_mut().zip(windows.bounds()) {
+        *value = if window.len() < 2 { ABSENT } else { *value };
+    }
+    windows.room = firsts;
+}
+
+/// Adds to the increase in each window the values before the resets in it.
+fn add_lost_in_resets(values: &[f64], windows: &[Bounds], increases: &mut [f64]) {
+    let resets = resets_of(values);
+    if resets.is_empty() {
+        return;
+    }
     let mut first_reset = 0;
-    for (step, window) in windows.iter().enumerate().filter(|(_, window)| window.len() >= 2) {
-        let (first, last) = (window.from, window.to - 1);
-        let mut value = values[last] - values[first];
-        while first_reset < resets.len() && resets[first_reset] <= first {
+    for (increase, window) in increases.iter_mut().zip(windows) {
+        while first_reset < resets.len() && resets[first_reset] <= window.from {
             first_reset += 1;
         }
-        for reset in resets[first_reset..].iter().take_while(|reset| **reset <= last) {
-            value += values[*reset - 1];
+        for reset in resets[first_reset..].iter().take_while(|reset| **reset < window.to) {
+            *increase += values[*reset - 1];
         }
-        let increase = Increase {
-            value,
-            first_value: kind.is_counter().then_some(values[first]),
-            first_ms: times[first],
-            last_ms: times[last],
-            samples: window.len(),
-            counter_start_ms: None,
-        };
-        let end_ms = end_of(step);
-        column.floats[step] = value * (factor(&increase, end_ms - range_ms, end_ms) / divisor);
     }
 }
 

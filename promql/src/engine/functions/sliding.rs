@@ -183,16 +183,76 @@ pub fn quantiles(
     Ok(())
 }
 
+/// `max_over_time`
+pub fn maxima(values: &[f64], windows: &[Bounds], room: &mut Vec<f64>, column: &mut Column) {
+    first_extremes(values, windows, Extreme::Max, room, column, |one, other| if one > other { one } else { other });
+}
+
+/// `min_over_time`
+pub fn minima(values: &[f64], windows: &[Bounds], room: &mut Vec<f64>, column: &mut Column) {
+    first_extremes(values, windows, Extreme::Min, room, column, |one, other| if one < other { one } else { other });
+}
+
+/// The first of the greatest or least values in each window. Among numbers any of equal ones will do, as long as they have the
+/// same bits.
+fn first_extremes(
+    values: &[f64],
+    windows: &[Bounds],
+    extreme: Extreme,
+    room: &mut Vec<f64>,
+    column: &mut Column,
+    better: impl Fn(f64, f64) -> f64,
+) {
+    let is_plain = values.iter().fold(true, |plain, value| plain & !value.is_nan() & (value.to_bits() != (-0.0_f64).to_bits()));
+    if is_plain {
+        extremes_by_doubling(values, windows, room, column, better);
+    } else {
+        extremes_by_queue(values, windows, extreme, Ties::First, |step, position| column.floats[step] = values[position]);
+    }
+}
+
+/// The time of the last of the greatest or least values in each window.
+pub fn last_extremes(values: &[f64], windows: &[Bounds], extreme: Extreme, time_of: impl Fn(usize) -> f64, column: &mut Column) {
+    extremes_by_queue(values, windows, extreme, Ties::Last, |step, position| column.floats[step] = time_of(position));
+}
+
+/// The best value in each window. Of every position the best of 2, 4, 8 … samples from there on is found, and a window of n
+/// samples is covered by two such spans of the largest power of two that fits. No branch depends on a value.
+fn extremes_by_doubling(values: &[f64], windows: &[Bounds], room: &mut Vec<f64>, column: &mut Column, better: impl Fn(f64, f64) -> f64) {
+    let lengths = || windows.iter().map(Bounds::len).filter(|length| *length > 0);
+    let (shortest, longest) = (lengths().min().unwrap_or(0), lengths().max().unwrap_or(0));
+    room.clear();
+    room.extend_from_slice(values);
+    room.resize(2 * values.len(), 0.0);
+    let (mut best, mut next) = room.split_at_mut(values.len());
+    let mut span = 1;
+    while span <= longest {
+        if shortest < 2 * span {
+            for (window, value) in windows.iter().zip(&mut column.floats) {
+                if window.len() >= span && window.len() < 2 * span {
+                    *value = better(best[window.from], best[window.to - span]);
+                }
+            }
+        }
+        // Behind the last whole span nothing is asked for.
+        for ((next, one), other) in next.iter_mut().zip(&best[..]).zip(&best[span..]) {
+            *next = better(*one, *other);
+        }
+        std::mem::swap(&mut best, &mut next);
+        span *= 2;
+    }
+}
+
 /// Which of equal extremes counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ties {
+enum Ties {
     First,
     Last,
 }
 
 /// The position of the extreme in each window in O(samples + steps): a queue holds the positions that may still become
 /// the extreme of a later window, best first. NaN only counts when there is nothing else: then the last one does.
-pub fn extremes(values: &[f64], windows: &[Bounds], extreme: Extreme, ties: Ties, mut found: impl FnMut(usize, usize)) {
+fn extremes_by_queue(values: &[f64], windows: &[Bounds], extreme: Extreme, ties: Ties, mut found: impl FnMut(usize, usize)) {
     let mut queue = std::collections::VecDeque::<usize>::new();
     let mut entered = 0;
     for (step, window) in windows.iter().enumerate() {
