@@ -1,6 +1,6 @@
 //! What all shards of a node share: the *state* instance, limits, and facts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use crate::fault::{Result, StorageError};
 use crate::index::DAY_MS;
 use crate::keys::{FAMILY_META, FAMILY_SERIES};
 use crate::labels::HashKey;
+use crate::memory_disk::MemoryDisk;
 use crate::rocks::{Rocks, StateTuning};
 use crate::run_writer::SortedFiles;
 
@@ -63,10 +64,19 @@ impl Core {
     pub fn open(directory: &Path, options: EngineOptions) -> Result<Self> {
         let tuning = StateTuning { block_cache_bytes: options.block_cache_bytes };
         let rocks = Rocks::open_state(&directory.join("rocks"), &tuning)?;
-        rocks.create_family(FAMILY_SERIES)?;
-        rocks.create_family(FAMILY_META)?;
         let ingest = directory.join("ingest");
         recreate(&ingest)?;
+        Self::over(rocks, ingest, options)
+    }
+
+    /// Opens the *state* instance in memory.
+    pub fn open_in_memory(disk: &MemoryDisk, options: EngineOptions) -> Result<Self> {
+        Self::over(Rocks::open_in_memory(disk)?, PathBuf::new(), options)
+    }
+
+    fn over(rocks: Rocks, ingest: PathBuf, options: EngineOptions) -> Result<Self> {
+        rocks.create_family(FAMILY_SERIES)?;
+        rocks.create_family(FAMILY_META)?;
         let hash_key = read_fact(&rocks, FACT_HASH_KEY)?.map(HashKey);
         let generation = read_fact(&rocks, FACT_GENERATION)?.map_or(0, u32::from_le_bytes);
         Ok(Self {

@@ -14,6 +14,7 @@ use crate::index::day_of;
 use crate::keys::RunKey;
 use crate::keys::{BUCKET_MS, Bucket, FAMILY_RAW_PREFIX, FAMILY_SERIES, Owner, day_of_family};
 use crate::labels::{HashKey, ShardId};
+use crate::memory_disk::MemoryDisk;
 use crate::rocks::Caching;
 use crate::shard::{Shard, ShardStats};
 use crate::snapshot::SnapshotWriter;
@@ -43,8 +44,16 @@ pub struct EngineStats {
 impl Engine {
     /// Opens the engine in `directory`, creating it when there is none. Shards are opened one by one.
     pub fn open(directory: &Path, options: EngineOptions) -> Result<Arc<Self>> {
-        let core = Arc::new(Core::open(directory, options)?);
-        Ok(Arc::new(Self { core, shards: Mutex::default(), replaced: Mutex::default() }))
+        Ok(Self::over(Core::open(directory, options)?))
+    }
+
+    /// Opens the engine on a disk in memory.
+    pub fn open_in_memory(disk: &MemoryDisk, options: EngineOptions) -> Result<Arc<Self>> {
+        Ok(Self::over(Core::open_in_memory(disk, options)?))
+    }
+
+    fn over(core: Core) -> Arc<Self> {
+        Arc::new(Self { core: Arc::new(core), shards: Mutex::default(), replaced: Mutex::default() })
     }
 
     /// Sets the cluster's hash key, durably, once; needed before the first shard is opened. Setting the

@@ -16,8 +16,10 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::fault::{Result, StorageError};
+use crate::memory_disk::{MemoryDisk, MemoryStore};
 
 const MAGIC: u32 = 0x5445_5257;
 const HEADER_BYTES: usize = 16;
@@ -35,9 +37,15 @@ pub struct Mark {
 
 /// The marks of all groups and the two files they are kept in.
 pub(crate) struct HighWater {
-    slots: Vec<(PathBuf, File)>,
+    slots: Vec<Slot>,
     sequence: u64,
     durable: BTreeMap<u64, Mark>,
+}
+
+/// Where one of the two records is kept.
+enum Slot {
+    File(PathBuf, File),
+    Memory(usize, Arc<MemoryStore>),
 }
 
 impl HighWater {
@@ -45,29 +53,33 @@ impl HighWater {
     ///
     /// Errors: `Corrupt` when files exist but neither slot is readable.
     pub fn open(directory: &Path) -> Result<Self> {
-        let mut slots = Vec::new();
-        let mut newest: Option<(u64, BTreeMap<u64, Mark>)> = None;
-        let mut bytes_found = 0;
+        let (mut slots, mut records) = (Vec::new(), Vec::new());
         for slot in 0..SLOTS {
             let path = directory.join(format!("high_water.{slot}"));
-            let bytes = read_if_there(&path)?;
-            bytes_found += bytes.len();
-            if let Some((sequence, marks)) = decode(&bytes)
-                && newest.as_ref().is_none_or(|(best, _)| sequence > *best)
-            {
-                newest = Some((sequence, marks));
-            }
+            records.push(read_if_there(&path)?);
             let file = OpenOptions::new()
                 .create(true)
                 .truncate(false)
                 .write(true)
                 .open(&path)
                 .map_err(|e| StorageError::file("open high-water mark", &path, e))?;
-            slots.push((path, file));
+            slots.push(Slot::File(path, file));
         }
-        if newest.is_none() && bytes_found > 0 {
-            let detail = format!("neither slot in {} is readable", directory.display());
-            return Err(StorageError::corrupt("high-water mark", detail));
+        Self::over(slots, &records, &directory.display().to_string())
+    }
+
+    /// Opens the marks on a disk in memory.
+    pub fn open_in_memory(disk: &MemoryDisk) -> Result<Self> {
+        let store = Arc::new(disk.open());
+        let records = (0..SLOTS as usize).map(|slot| store.slot(slot)).collect::<Result<Vec<_>>>()?;
+        let slots = (0..SLOTS as usize).map(|slot| Slot::Memory(slot, Arc::clone(&store))).collect();
+        Self::over(slots, &records, "memory")
+    }
+
+    fn over(slots: Vec<Slot>, records: &[Vec<u8>], place: &str) -> Result<Self> {
+        let newest = records.iter().filter_map(|bytes| decode(bytes)).max_by_key(|(sequence, _)| *sequence);
+        if newest.is_none() && records.iter().any(|bytes| !bytes.is_empty()) {
+            return Err(StorageError::corrupt("high-water mark", format!("neither slot in {place} is readable")));
         }
         let (sequence, durable) = newest.unwrap_or_default();
         Ok(Self { slots, sequence, durable })
@@ -89,11 +101,22 @@ impl HighWater {
             return Ok(());
         }
         self.sequence += 1;
-        let (path, file) = &self.slots[(self.sequence % SLOTS) as usize];
         let bytes = encode(self.sequence, &marks);
-        file.write_all_at(&bytes, 0).and_then(|()| file.sync_data()).map_err(|e| StorageError::file("write high-water mark", path, e))?;
+        self.slots[(self.sequence % SLOTS) as usize].write(&bytes)?;
         self.durable = marks;
         Ok(())
+    }
+}
+
+impl Slot {
+    fn write(&self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::File(path, file) => file
+                .write_all_at(bytes, 0)
+                .and_then(|()| file.sync_data())
+                .map_err(|e| StorageError::file("write high-water mark", path, e)),
+            Self::Memory(slot, store) => store.write_slot(*slot, bytes),
+        }
     }
 }
 

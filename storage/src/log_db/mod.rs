@@ -28,6 +28,7 @@ use parking_lot::Mutex;
 
 use crate::fault::{Result, StorageError};
 use crate::high_water::{HighWater, Mark};
+use crate::memory_disk::MemoryDisk;
 use crate::rocks::{Batch, Caching, Durability, FAMILY_DEFAULT, LogTuning, Rocks};
 
 const KIND_META: u8 = 0;
@@ -108,11 +109,18 @@ impl LogDb {
     /// Errors: `Corrupt` when recovery meets damage other than an unfinished tail.
     pub fn open(directory: &Path, options: LogOptions) -> Result<Self> {
         let tuning = LogTuning { wal_bytes_max: options.wal_bytes_max, memtable_bytes: options.memtable_bytes };
-        let rocks = Rocks::open_log(directory, &tuning)?;
-        let file = HighWater::open(directory)?;
+        Ok(Self::over(Rocks::open_log(directory, &tuning)?, HighWater::open(directory)?, options))
+    }
+
+    /// Opens the log on a disk in memory.
+    pub fn open_in_memory(disk: &MemoryDisk, options: LogOptions) -> Result<Self> {
+        Ok(Self::over(Rocks::open_in_memory(disk)?, HighWater::open_in_memory(disk)?, options))
+    }
+
+    fn over(rocks: Rocks, file: HighWater, options: LogOptions) -> Self {
         let written = file.durable().clone();
         let water = Water { file, written, shortenings: 0, saved_at: Instant::now() };
-        Ok(Self { rocks, options, poison: OnceLock::new(), water: Mutex::new(water), written_bytes: AtomicU64::new(0) })
+        Self { rocks, options, poison: OnceLock::new(), water: Mutex::new(water), written_bytes: AtomicU64::new(0) }
     }
 
     /// Applies a batch: readable when it returns, durable after the next `sync`.

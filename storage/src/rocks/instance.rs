@@ -1,11 +1,4 @@
-//! The one door to RocksDB.
-//!
-//! A node has two instances. *log* writes through a write-ahead log that is flushed by hand, so that
-//! one `fdatasync` serves all groups. *state* has no write-ahead log: its bulk arrives as finished
-//! SST files, and whatever is lost by a crash comes back by replaying the Raft log.
-//!
-//! The rest of the crate sees families (column families) by name, batches, forward scans, and
-//! writers of sorted files; nothing of the `rocksdb` crate leaks out of this file.
+//! RocksDB as the two instances of a node are configured.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,42 +12,15 @@ use rocksdb::{
 
 use parking_lot::Mutex;
 
+use super::{Caching, Durability, FAMILY_DEFAULT, LogTuning, StateTuning};
 use crate::fault::{Result, StorageError};
 
 type Database = DBWithThreadMode<MultiThreaded>;
 
-/// The family every instance has.
-pub(crate) const FAMILY_DEFAULT: &str = "default";
-
 const MIB: usize = 1 << 20;
 
-/// Sizes of the *log* instance.
-#[derive(Clone, Debug)]
-pub(crate) struct LogTuning {
-    /// Write-ahead log kept before memtables are forced out, in bytes. Bounds the time to reopen.
-    pub wal_bytes_max: u64,
-    /// One memtable, in bytes. Entries that are purged before it fills up never reach an SST file.
-    pub memtable_bytes: usize,
-}
-
-/// Sizes of the *state* instance.
-#[derive(Clone, Debug)]
-pub(crate) struct StateTuning {
-    /// Uncompressed blocks kept in memory, in bytes.
-    pub block_cache_bytes: usize,
-}
-
-/// Whether a batch passes through the write-ahead log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// Into the write-ahead log's buffer; durable after `sync_wal`.
-    Logged,
-    /// Into the memtable only; durable after `flush`.
-    Unlogged,
-}
-
 /// An open RocksDB instance.
-pub(crate) struct Rocks {
+pub(crate) struct Instance {
     database: Database,
     path: PathBuf,
     bulk: Options,
@@ -62,7 +28,7 @@ pub(crate) struct Rocks {
     creating: Mutex<()>,
 }
 
-impl Rocks {
+impl Instance {
     /// Opens (or creates) the *log* instance: everything lives in the default family, so no idle
     /// family can pin old write-ahead logs.
     pub fn open_log(path: &Path, tuning: &LogTuning) -> Result<Self> {
@@ -151,10 +117,10 @@ impl Rocks {
     }
 
     /// Applies a batch as one.
-    pub fn write(&self, batch: Batch, durability: Durability) -> Result<()> {
+    pub fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
         let mut options = WriteOptions::default();
         options.disable_wal(durability == Durability::Unlogged);
-        self.database.write_opt(batch.inner, &options).map_err(|e| failed("write batch", e))
+        self.database.write_opt(batch, &options).map_err(|e| failed("write batch", e))
     }
 
     /// Makes everything written through the write-ahead log durable: one `fdatasync`.
@@ -169,7 +135,7 @@ impl Rocks {
     }
 
     /// A forward scan over `from..to` of one family (to the family's end without `to`).
-    pub fn scan(&self, family: &str, from: &[u8], to: Option<&[u8]>, caching: Caching) -> Result<Scan<'_>> {
+    pub fn scan(&self, family: &str, from: &[u8], to: Option<&[u8]>, caching: Caching) -> Result<InstanceScan<'_>> {
         let handle = self.family(family)?;
         let mut options = ReadOptions::default();
         if let Some(to) = to {
@@ -178,7 +144,7 @@ impl Rocks {
         options.fill_cache(caching == Caching::Fill);
         let mut iterator = self.database.raw_iterator_cf_opt(&handle, options);
         iterator.seek(from);
-        Ok(Scan { iterator })
+        Ok(InstanceScan { iterator })
     }
 
     /// The last key and value in `from..to` of one family.
@@ -227,10 +193,10 @@ impl Rocks {
     }
 
     /// A writer of one sorted file, for a later `ingest`.
-    pub fn sorted_file(&self, path: &Path) -> Result<SortedFile<'_>> {
+    pub fn sorted_file(&self, path: &Path) -> Result<InstanceSortedFile<'_>> {
         let writer = SstFileWriter::create(&self.bulk);
         writer.open(path).map_err(|e| failed("create sorted file", e))?;
-        Ok(SortedFile { writer, path: path.to_path_buf(), entries: 0 })
+        Ok(InstanceSortedFile { writer, path: path.to_path_buf(), entries: 0 })
     }
 
     /// Bytes of all live SST files, by family prefix.
@@ -240,72 +206,18 @@ impl Rocks {
         Ok(matching.map(|file| file.size as u64).sum())
     }
 
-    fn family(&self, name: &str) -> Result<Arc<BoundColumnFamily<'_>>> {
+    /// An open family.
+    pub fn family(&self, name: &str) -> Result<Arc<BoundColumnFamily<'_>>> {
         self.database.cf_handle(name).ok_or_else(|| StorageError::Refused(format!("there is no column family {name}")))
     }
 }
 
-/// Whether a scan leaves what it read in the block cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Caching {
-    /// Queries: the next one probably wants the same blocks.
-    Fill,
-    /// One pass over everything (compaction, snapshots) must not push the hot blocks out.
-    Bypass,
-}
-
-/// Changes that are applied together.
-#[derive(Default)]
-pub(crate) struct Batch {
-    inner: WriteBatch,
-}
-
-impl Batch {
-    /// Sets a key of the default family.
-    pub fn put_default(&mut self, key: &[u8], value: &[u8]) {
-        self.inner.put(key, value);
-    }
-
-    /// Deletes a key of the default family.
-    pub fn delete_default(&mut self, key: &[u8]) {
-        self.inner.delete(key);
-    }
-
-    /// Deletes `from..to` of the default family.
-    pub fn delete_range_default(&mut self, from: &[u8], to: &[u8]) {
-        self.inner.delete_range(from, to);
-    }
-
-    /// Sets a key of a named family.
-    pub fn put(&mut self, rocks: &Rocks, family: &str, key: &[u8], value: &[u8]) -> Result<()> {
-        self.inner.put_cf(&rocks.family(family)?, key, value);
-        Ok(())
-    }
-
-    /// Deletes a key of a named family.
-    pub fn delete(&mut self, rocks: &Rocks, family: &str, key: &[u8]) -> Result<()> {
-        self.inner.delete_cf(&rocks.family(family)?, key);
-        Ok(())
-    }
-
-    /// Deletes `from..to` of a named family.
-    pub fn delete_range(&mut self, rocks: &Rocks, family: &str, from: &[u8], to: &[u8]) -> Result<()> {
-        self.inner.delete_range_cf(&rocks.family(family)?, from, to);
-        Ok(())
-    }
-
-    /// Size of the batch so far, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.inner.size_in_bytes()
-    }
-}
-
 /// A position that moves forward through a family.
-pub(crate) struct Scan<'a> {
+pub(crate) struct InstanceScan<'a> {
     iterator: DBRawIteratorWithThreadMode<'a, Database>,
 }
 
-impl Scan<'_> {
+impl InstanceScan<'_> {
     /// The entry at the position, or `None` at the end of the range.
     pub fn item(&self) -> Result<Option<(&[u8], &[u8])>> {
         match self.iterator.item() {
@@ -329,13 +241,13 @@ impl Scan<'_> {
 }
 
 /// One sorted file being written, outside the database until it is ingested.
-pub(crate) struct SortedFile<'a> {
+pub(crate) struct InstanceSortedFile<'a> {
     writer: SstFileWriter<'a>,
     path: PathBuf,
     entries: u64,
 }
 
-impl SortedFile<'_> {
+impl InstanceSortedFile<'_> {
     /// Appends an entry; keys must rise strictly.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.entries += 1;
