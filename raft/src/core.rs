@@ -25,6 +25,7 @@ use crate::meta::{MetaCommand, MetaState, ShardMap};
 use crate::network::peer_client;
 use crate::peers::Lane;
 use crate::proposer::{Proposal, Proposers, Rejected};
+use crate::runtime;
 use crate::types::{Forgotten, GroupId, META_GROUP, NodeId, Proposed, shard_of};
 
 /// The budget of bytes is counted in units of this size, because a semaphore counts in `u32`.
@@ -278,7 +279,7 @@ impl Core {
         let index = match self.barriers.enter(group, deadline) {
             Ticket::Wait(index) => index,
             Ticket::Lead(index) => {
-                tokio::spawn(Arc::clone(self).run_rounds());
+                runtime::spawn(Arc::clone(self).run_rounds());
                 index
             }
         };
@@ -299,7 +300,7 @@ impl Core {
             let left = confirmation::serve(&self.common, &groups, round).await;
             for (group, callers) in left.into_groups() {
                 if self.barriers.enter_group(group, callers) {
-                    tokio::spawn(Arc::clone(&self).run_group_barriers(group));
+                    runtime::spawn(Arc::clone(&self).run_group_barriers(group));
                 }
             }
         }

@@ -16,6 +16,7 @@ use crate::convert;
 use crate::network::peer_client;
 use crate::peers::{Lane, Peers};
 use crate::proposer::{Proposal, Rejected};
+use crate::runtime;
 use crate::types::{Forgotten, GroupId, NodeId, Proposed};
 
 /// The streams to all peers, opened when first used and again when they broke.
@@ -71,7 +72,7 @@ impl Forwarder {
         let (requests, outgoing) = mpsc::unbounded_channel();
         let link = Arc::new(Link { requests, waiting: Mutex::default(), next_id: AtomicU64::new(1), broken: AtomicBool::new(false) });
         let client = peer_client(&self.peers, node, Lane::Forwarding).map_err(|_| Rejected::Unknown)?;
-        let task = tokio::spawn(Arc::clone(&link).run(node, client, outgoing));
+        let task = runtime::spawn(Arc::clone(&link).run(node, client, outgoing));
         links.insert(node, OpenLink { link: Arc::clone(&link), _task: AbortOnDropHandle::new(task) });
         Ok(link)
     }

@@ -18,6 +18,7 @@ use crate::machine::{DurableImage, ImageLock, ImageState, Machine, MetaMachine, 
 use crate::meta::MetaState;
 use crate::network::NetworkFactory;
 use crate::peers::Peers;
+use crate::runtime;
 use crate::settings::Settings;
 use crate::snapshot::{read_marker, read_meta_image};
 use crate::state_machine::StateMachine;
@@ -234,7 +235,7 @@ fn raft_config(id: GroupId, settings: &Settings) -> Result<openraft::Config, Nod
 fn watch_recovery(raft: Raft, opened_at: Option<u64>) -> Arc<AtomicBool> {
     let recovered = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&recovered);
-    tokio::spawn(async move {
+    runtime::spawn(async move {
         let caught_up = |metrics: &openraft::RaftMetrics<TypeConfig>| {
             let wanted = opened_at.min(metrics.last_log_index);
             let committed = metrics.cluster_committed.map(|id| id.index());
@@ -258,7 +259,7 @@ fn watch_view(group: GroupId, raft: Raft, stopped: mpsc::UnboundedSender<Stopped
     };
     let first = read(&metrics.borrow_watched());
     let (sender, receiver) = watch::channel((first, Instant::now()));
-    tokio::spawn(async move {
+    runtime::spawn(async move {
         while metrics.changed().await.is_ok() {
             let view = read(&metrics.borrow_watched());
             sender.send_if_modified(|(shown, since)| {

@@ -15,6 +15,7 @@
 
 pub mod meta;
 pub mod settings;
+pub mod runtime;
 pub mod types;
 pub mod error;
 mod caller;
@@ -26,6 +27,7 @@ mod log_store;
 mod machine;
 mod snapshot;
 mod state_machine;
+mod link;
 mod peers;
 mod transfer;
 mod network;

@@ -12,15 +12,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
 use std::thread;
 
 use bytes::Bytes;
 use openraft::storage::IOFlushed;
 use storage::{LogBatch, LogDb};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::record::Record;
+use crate::runtime::{self, DiskWork, Host};
 use crate::types::{GroupId, TypeConfig};
 
 /// Whom to tell when a request is durable.
@@ -61,16 +61,20 @@ pub struct LogWriter {
 
 struct WriterThread {
     /// None only while it is dropped: without it the thread comes to its end.
-    queue: Option<mpsc::Sender<Request>>,
+    queue: Option<mpsc::UnboundedSender<Request>>,
     handle: Option<thread::JoinHandle<()>>,
     db: Arc<LogDb>,
 }
 
 impl LogWriter {
-    /// Starts the thread. A batch is closed at `batch_bytes_max`.
+    /// Starts the thread (in a simulation, a task in its place). A batch is closed at `batch_bytes_max`.
     pub fn start(db: Arc<LogDb>, batch_bytes_max: usize, on_fatal: OnFatal) -> std::io::Result<Self> {
-        let (queue, requests) = mpsc::channel();
+        let (queue, requests) = mpsc::unbounded_channel();
         let worker = Worker { db: Arc::clone(&db), requests, batch_bytes_max };
+        if let Some(host) = runtime::host() {
+            runtime::spawn(worker.run_as_task(host, on_fatal));
+            return Ok(Self { thread: Arc::new(WriterThread { queue: Some(queue), handle: None, db }) });
+        }
         let handle = thread::Builder::new().name("log-writer".into()).spawn(move || {
             // A panic must not leave a process behind whose writes are never answered.
             match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run())) {
@@ -86,7 +90,7 @@ impl LogWriter {
     pub fn abort_on_fatal() -> OnFatal {
         Arc::new(|reason| {
             tracing::error!(reason, "cannot write the Raft log; the process ends");
-            std::process::abort();
+            runtime::end_process(reason);
         })
     }
 
@@ -136,7 +140,7 @@ fn stopped() -> std::io::Error {
 /// The thread's own state.
 struct Worker {
     db: Arc<LogDb>,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::UnboundedReceiver<Request>,
     batch_bytes_max: usize,
 }
 
@@ -151,25 +155,50 @@ struct Round {
 }
 
 impl Worker {
-    fn run(self) -> Result<(), storage::StorageError> {
-        while let Ok(first) = self.requests.recv() {
-            let mut round = Round::default();
-            round.add(first);
-            while round.bytes < self.batch_bytes_max
-                && let Ok(next) = self.requests.try_recv()
-            {
-                round.add(next);
-            }
-            self.write(round)?;
+    fn run(mut self) -> Result<(), storage::StorageError> {
+        while let Some(first) = self.requests.blocking_recv() {
+            let mut round = self.gather(first);
+            self.write(&mut round)?;
+            self.sync(round)?;
         }
         Ok(())
     }
 
-    fn write(&self, round: Round) -> Result<(), storage::StorageError> {
-        self.db.write(round.batch)?;
-        for (written, sequence) in round.readable {
+    /// The same with simulated time, which passes while the disk syncs.
+    async fn run_as_task(mut self, host: Arc<dyn Host>, on_fatal: OnFatal) {
+        while let Some(first) = self.requests.recv().await {
+            let mut round = self.gather(first);
+            let written = self.write(&mut round);
+            if round.must_sync {
+                tokio::time::sleep(host.disk_delay(DiskWork::SyncLog)).await;
+            }
+            if let Err(error) = written.and_then(|()| self.sync(round)) {
+                return on_fatal(&error.to_string());
+            }
+        }
+    }
+
+    /// What has queued up, as one round.
+    fn gather(&mut self, first: Request) -> Round {
+        let mut round = Round::default();
+        round.add(first);
+        while round.bytes < self.batch_bytes_max
+            && let Ok(next) = self.requests.try_recv()
+        {
+            round.add(next);
+        }
+        round
+    }
+
+    fn write(&self, round: &mut Round) -> Result<(), storage::StorageError> {
+        self.db.write(std::mem::take(&mut round.batch))?;
+        for (written, sequence) in round.readable.drain(..) {
             written.store(sequence, Ordering::Release);
         }
+        Ok(())
+    }
+
+    fn sync(&self, round: Round) -> Result<(), storage::StorageError> {
         if round.must_sync {
             self.db.sync()?;
         }

@@ -23,6 +23,7 @@ use tonic::Status;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
+use tower::util::BoxCloneSyncService;
 
 use crate::controller::Controller;
 use crate::core::{Core, FORMAT};
@@ -33,8 +34,9 @@ use crate::identity::{self, Directory};
 use crate::incoming;
 use crate::log_writer::LogWriter;
 use crate::meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};
-use crate::peers::{KEEPALIVE, Lane, MESSAGE_BYTES_MAX, PeerChannel, Peers, StampCheck, WINDOW_BYTES, endpoint};
+use crate::peers::{KEEPALIVE, Lane, MESSAGE_BYTES_MAX, PeerChannel, Peers, StampCheck, WINDOW_BYTES, dial};
 use crate::replicas::{Announcement, Keeper};
+use crate::runtime;
 use crate::sealing;
 use crate::service::{AdminService, PeerService};
 use crate::settings::Settings;
@@ -108,7 +110,7 @@ impl Node {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.lock().spawn(task);
+        runtime::spawn_in(&mut self.tasks.lock(), task);
     }
 
     async fn serve(&self, config: &NodeConfig, directory_id: u64, routes: Routes) -> Result<(), NodeError> {
@@ -119,6 +121,10 @@ impl Node {
         let stamp = StampCheck::new(Arc::clone(&core.common.peers));
         let admin = AdminServer::new(AdminService { core: Arc::clone(&core), format: FORMAT });
         let routes = routes.add_service(InterceptedService::new(peer, stamp)).add_service(admin);
+        if let Some(host) = runtime::host() {
+            host.serve(config.listen, BoxCloneSyncService::new(routes));
+            return Ok(());
+        }
         let listen = format!("listen on {}", config.listen);
         let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|e| NodeError::network(listen, e))?;
         let closing = core.closing.clone();
@@ -360,8 +366,8 @@ async fn join(config: &NodeConfig, addresses: &[String], directory_id: u64) -> R
     let request = wire::JoinRequest { grpc_address: config.grpc_address.clone(), http_address: config.http_address.clone(), directory_id };
     loop {
         for address in addresses {
-            let endpoint = endpoint(address, config.settings.connect_timeout).map_err(|e| NodeError::network("join", e))?;
-            let mut admin = AdminClient::new(endpoint.connect_lazy());
+            let link = dial(address, config.settings.connect_timeout).map_err(|e| NodeError::network("join", e))?;
+            let mut admin = AdminClient::new(link);
             match tokio::time::timeout(JOIN_TIMEOUT, admin.join(request.clone())).await {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => {

@@ -16,9 +16,11 @@ use parking_lot::Mutex;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Request, Status};
 
+use crate::link::Link;
+use crate::runtime;
 use crate::settings::Settings;
 use crate::types::NodeId;
 
@@ -51,7 +53,7 @@ pub enum Lane {
 const LANES: usize = 5;
 
 /// A stamped connection.
-pub type PeerChannel = InterceptedService<Channel, Stamp>;
+pub type PeerChannel = InterceptedService<Link, Stamp>;
 
 /// All peers of this node.
 pub struct Peers {
@@ -64,7 +66,7 @@ pub struct Peers {
 
 struct Peer {
     address: String,
-    lanes: [Option<Channel>; LANES],
+    lanes: [Option<Link>; LANES],
 }
 
 impl Peers {
@@ -126,8 +128,8 @@ impl Peers {
         let channel = match &peer.lanes[lane as usize] {
             Some(channel) => channel.clone(),
             None => {
-                let channel = endpoint(&address, self.connect_timeout)?.connect_lazy();
-                peer.lanes[lane as usize].insert(channel).clone()
+                let link = dial(&address, self.connect_timeout)?;
+                peer.lanes[lane as usize].insert(link).clone()
             }
         };
         Ok(InterceptedService::new(channel, Stamp::new(self.local, node, &self.cluster.load())))
@@ -140,18 +142,22 @@ impl Peer {
     }
 }
 
-/// How this crate connects: low latency, wide windows, dead peers noticed.
-pub fn endpoint(address: &str, connect_timeout: Duration) -> Result<Endpoint, Status> {
+/// How this crate connects: low latency, wide windows, dead peers noticed. The connection is made when first used.
+pub fn dial(address: &str, connect_timeout: Duration) -> Result<Link, Status> {
+    if let Some(host) = runtime::host() {
+        return Ok(Link::Simulated(host.dial(address)));
+    }
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| Status::invalid_argument(format!("address {address}: {error}")))?;
-    Ok(endpoint
+    let endpoint = endpoint
         .connect_timeout(connect_timeout)
         .tcp_nodelay(true)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(2 * WINDOW_BYTES)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true))
+        .keep_alive_while_idle(true);
+    Ok(Link::Network(endpoint.connect_lazy()))
 }
 
 /// Writes the stamp on every outgoing call.

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::caller::{self, Caller};
 use crate::group::Group;
+use crate::runtime;
 use crate::settings::Settings;
 use crate::types::{Answer, Forgotten, GroupId, META_GROUP, NodeId, PartAnswer, Payload, Proposed, TypeConfig};
 
@@ -77,7 +78,7 @@ impl Proposers {
             waiting,
         };
         self.queues.lock().insert(id, queue);
-        tokio::spawn(proposer.run());
+        runtime::spawn(proposer.run());
     }
 
     /// Its proposer ends when what waits is proposed.
@@ -113,7 +114,7 @@ impl Proposer {
             let entry = self.entry(&proposals);
             let (responder, completed) = ProgressResponder::<TypeConfig, _>::complete_only();
             let handed_in = self.group.raft.client_write_ff(entry, Some(responder)).await;
-            tokio::spawn(async move {
+            runtime::spawn(async move {
                 let result = match handed_in {
                     Ok(()) => completed.await.map_err(|_| Fatal::Stopped),
                     Err(fatal) => Err(fatal),

@@ -14,6 +14,7 @@ use crate::founding::initialize;
 use crate::group::{Group, StopReason, Stopped};
 use crate::identity;
 use crate::meta::{MetaCommand, MetaState, Placement};
+use crate::runtime;
 use crate::types::{GroupId, META_GROUP, NodeId, shard_of};
 
 /// A new group is started by its first replica; the others wait this long for it before they do the same.
@@ -157,7 +158,7 @@ impl Keeper {
             // The log first: without it, what is left of the data is never looked at.
             group.log.wipe().await.map_err(|e| NodeError::storage("wipe log", e))?;
             let engine = Arc::clone(&self.core.common.engine);
-            let dropped = tokio::task::spawn_blocking(move || engine.drop_shard(shard)).await;
+            let dropped = runtime::blocking(move || engine.drop_shard(shard)).await;
             dropped.map_err(|e| NodeError::storage("drop shard", e))?.map_err(|e| NodeError::storage("drop shard", e))?;
         }
         Ok(())
@@ -187,7 +188,7 @@ impl Keeper {
         match stopped.reason {
             StopReason::Storage(reason) => {
                 tracing::error!(group, reason, "storage failed; the process ends");
-                std::process::abort();
+                runtime::end_process(&reason);
             }
             StopReason::Panic => {
                 let Some(dead) = self.core.group(group) else { return };
@@ -198,7 +199,7 @@ impl Keeper {
                     Ok(_) | Err(NodeError::ShuttingDown) => {}
                     Err(error) => {
                         tracing::error!(group, %error, "open group again; the process ends");
-                        std::process::abort();
+                        runtime::end_process(&error.to_string());
                     }
                 }
             }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::core::Core;
 use crate::error::NodeError;
 use crate::group::Group;
+use crate::runtime;
 use crate::settings::Settings;
 use crate::types::{GroupId, META_GROUP, shard_of};
 
@@ -123,7 +124,7 @@ async fn purge(core: &Core, group: &Group, history: &mut History) {
         return;
     }
     let db = Arc::clone(core.common.writer.db());
-    match tokio::task::spawn_blocking(move || db.reclaim()).await {
+    match runtime::blocking(move || db.reclaim()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "reclaim log space"),
         Err(error) => tracing::warn!(%error, "reclaim log space"),

@@ -19,6 +19,7 @@ use crate::founding;
 use crate::group::Group;
 use crate::meta::{MetaAnswer, MetaCommand};
 use crate::proposer::{Proposal, Rejected};
+use crate::runtime;
 use crate::snapshot::Snapshot;
 use crate::transfer::{self, Head};
 use crate::types::{GroupId, META_GROUP, Proposed, TypeConfig};
@@ -156,10 +157,10 @@ impl RaftPeer for PeerService {
         let mut requests = request.into_inner();
         let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
         let core = Arc::clone(&self.core);
-        tokio::spawn(async move {
+        runtime::spawn(async move {
             while let Ok(Some(request)) = requests.message().await {
                 let (core, answers) = (Arc::clone(&core), answers.clone());
-                tokio::spawn(async move {
+                runtime::spawn(async move {
                     let limit = Duration::from_millis(request.deadline_ms.into());
                     let caller = request.caller.map(convert::caller_from_proto);
                     let proposing = core.propose_here(request.group, Proposal { caller, payload: request.payload });

@@ -21,6 +21,7 @@ use storage::{Frozen, Shard, SnapshotImport};
 use crate::convert;
 use crate::log_writer::LogWriter;
 use crate::machine::{DurableImage, ImageState};
+use crate::runtime;
 use crate::types::{GroupId, Marker, TypeConfig};
 
 /// Key of the marker in the log, for every group.
@@ -123,7 +124,7 @@ impl SnapshotBuilder {
 
 /// Runs disk work on a thread that may block.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, storage::StorageError> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::other)
+    runtime::blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::other)
 }
 
 /// Makes a marker durable, after everything that was handed to the log before.

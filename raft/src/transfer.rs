@@ -1,4 +1,4 @@
-//! A snapshot on its way: read frame by frame on a thread, sent under flow control, received frame by frame on a thread.
+//! A snapshot on its way: read frame by frame on threads that may block, sent under flow control, received alike.
 
 use std::io;
 use std::sync::Arc;
@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use proto::raft as wire;
-use storage::{Engine, Shard};
+use storage::{Engine, SnapshotReader};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::convert;
+use crate::runtime;
 use crate::snapshot::{Image, Snapshot, SnapshotData, blocking};
 use crate::types::{GroupId, Marker, Vote, shard_of};
 
@@ -52,39 +53,62 @@ pub fn send(group: GroupId, vote: &Vote, snapshot: Snapshot) -> Outgoing {
         image_crc32c: image.map_or(0, |image| crc32c::crc32c(image)),
     };
     let counter = Arc::clone(&progress);
-    tokio::task::spawn_blocking(move || {
-        let push = |frame: wire::SnapshotFrame| {
+    runtime::spawn(async move {
+        let mut next = Some(wire::SnapshotFrame { head: Some(head), data: Bytes::new() });
+        let mut source = FrameSource::of(content).await;
+        while let Some(frame) = next.take() {
             counter.fetch_add(1, Ordering::Relaxed);
-            frames.blocking_send(frame).is_ok()
-        };
-        if push(wire::SnapshotFrame { head: Some(head), data: Bytes::new() }) {
-            read_frames(content, |data| push(wire::SnapshotFrame { head: None, data }));
+            if frames.send(frame).await.is_err() {
+                return;
+            }
+            next = source.next().await.map(|data| wire::SnapshotFrame { head: None, data });
         }
     });
     Outgoing { frames: ReceiverStream::new(receiver), progress }
 }
 
-/// A frame that cannot be read ends the stream early; the receiver notices, because the last frame carries the totals.
-fn read_frames(image: Image, mut push: impl FnMut(Bytes) -> bool) {
-    match image {
-        Image::LocalShard { shard, .. } => {
-            if let Err(error) = read_shard(&shard, push) {
-                tracing::error!(%error, "read snapshot");
-            }
-        }
-        Image::Meta(mut image) => while !image.is_empty() && push(image.split_to(image.len().min(META_FRAME_BYTES))) {},
-        Image::ReceivedShard { .. } => tracing::error!("a snapshot that was never installed cannot be sent"),
-    }
+/// Where the frames of a transfer come from. A frame that cannot be read ends them early; the receiver notices, because the
+/// last frame carries the totals.
+enum FrameSource {
+    Shard(Option<Box<SnapshotReader>>),
+    Meta(Bytes),
 }
 
-fn read_shard(shard: &Shard, mut push: impl FnMut(Bytes) -> bool) -> Result<(), storage::StorageError> {
-    let mut frames = shard.export()?;
-    while let Some(frame) = frames.next_frame()? {
-        if !push(frame) {
-            break;
+impl FrameSource {
+    async fn of(image: Image) -> Self {
+        match image {
+            Image::LocalShard { shard, .. } => match blocking(move || shard.export()).await {
+                Ok(reader) => Self::Shard(Some(Box::new(reader))),
+                Err(error) => Self::unreadable(&error),
+            },
+            Image::Meta(image) => Self::Meta(image),
+            Image::ReceivedShard { .. } => Self::unreadable(&"it was never installed"),
         }
     }
-    Ok(())
+
+    fn unreadable(reason: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%reason, "read snapshot");
+        Self::Shard(None)
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Meta(image) => (!image.is_empty()).then(|| image.split_to(image.len().min(META_FRAME_BYTES))),
+            Self::Shard(reader) => {
+                let mut source = reader.take()?;
+                match blocking(move || source.next_frame().map(|frame| (source, frame))).await {
+                    Ok((source, frame)) => {
+                        *reader = Some(source);
+                        frame
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "read snapshot");
+                        None
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Returns the limit once no frame moved for that long.

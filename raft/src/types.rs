@@ -74,6 +74,7 @@ openraft::declare_raft_types!(
         R = Answer,
         NodeId = u64,
         Node = (),
+        AsyncRuntime = crate::runtime::NodeRuntime,
 );
 
 pub type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, NodeId>;
