@@ -41,7 +41,7 @@ use crate::sealing;
 use crate::service::{AdminService, PeerService};
 use crate::settings::Settings;
 use crate::status;
-use crate::types::{META_GROUP, NodeId, Proposed, ShardId, group_of};
+use crate::types::{GroupId, META_GROUP, NodeId, Proposed, ShardId, group_of};
 
 const JOIN_INTERVAL: Duration = Duration::from_secs(1);
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -258,6 +258,16 @@ impl Node {
     /// A connection to another node for services beside Raft.
     pub fn channel(&self, node: NodeId) -> Result<PeerChannel, Status> {
         self.core.common.peers.channel(node, Lane::Application)
+    }
+
+    /// Index of the last entry that the local replica of a group has applied.
+    pub fn applied(&self, group: GroupId) -> Option<u64> {
+        self.core.group(group)?.applied()
+    }
+
+    /// Index of the last entry in the durable image of the local replica of a group.
+    pub fn durable(&self, group: GroupId) -> Option<u64> {
+        self.core.group(group)?.durable.index()
     }
 
     /// This node and its groups, as of now.
