@@ -14,7 +14,7 @@ export CC := ccache cc
 endif
 endif
 
-.PHONY: help build install cluster cluster-down clean-cluster test verify bench acceptance fuzz
+.PHONY: help build install cluster cluster-down clean-cluster test verify bench acceptance fuzz jepsen jepsen-clean
 
 help:
 	@echo 'make cluster        three nodes, a load balancer and a Prometheus that writes to them'
@@ -23,6 +23,7 @@ help:
 	@echo 'make verify         formatting, clippy, documentation'
 	@echo 'make bench          Tern, VictoriaMetrics and Prometheus side by side (BENCH_ARGUMENTS=…)'
 	@echo 'make fuzz           every fuzz target for SECONDS=60'
+	@echo 'make jepsen         a cluster hurt at random for MINUTES=10 and judged (SEED=, NODES=3|5, JEPSEN_ARGUMENTS=…); needs root'
 	@echo 'make acceptance     ten minutes of Prometheus writing while nodes restart'
 
 install:
@@ -57,6 +58,17 @@ verify:
 bench:
 	cargo build --release --locked --package tern --package tern-bench --bins
 	$(CARGO_TARGET_DIR)/release/tern-bench --tern $(CARGO_TARGET_DIR)/release/tern $(BENCH_ARGUMENTS)
+
+# One line more in jepsen/ledger.jsonl. See jepsen/README.md.
+MINUTES ?= 10
+NODES ?= 3
+jepsen: install
+	@deploy/install.sh nftables iptables strace faketime
+	cargo build --release --locked --package tern --package tern-jepsen --bins
+	$(CARGO_TARGET_DIR)/release/jepsen run --tern $(CARGO_TARGET_DIR)/release/tern --minutes $(MINUTES) --nodes $(NODES) $(if $(SEED),--seed $(SEED)) $(JEPSEN_ARGUMENTS)
+
+jepsen-clean:
+	$(CARGO_TARGET_DIR)/release/jepsen clean
 
 # Acceptance 4 of the first issue in full length; `make test` runs it shortened.
 acceptance:

@@ -14,6 +14,9 @@ use crate::remote_write::{CONTENT_TYPE_V1, CONTENT_TYPE_V2};
 /// Longest wait for one answer. Above the server's own write deadline, so that the server's word is heard.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Longest wait for a connection: an address that drops packets shall not look like one that thinks.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Which remote write specification a body follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoteWriteVersion {
@@ -79,12 +82,30 @@ pub struct Client {
 impl Client {
     /// `address` is `ip:port`.
     pub fn new(address: &str) -> Client {
-        let http = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).tcp_nodelay(true).build();
+        Client::with_timeout(address, REQUEST_TIMEOUT)
+    }
+
+    /// A client that waits no longer than this for an answer.
+    pub fn with_timeout(address: &str, timeout: Duration) -> Client {
+        let http =
+            reqwest::Client::builder().no_proxy().timeout(timeout).connect_timeout(timeout.min(CONNECT_TIMEOUT)).tcp_nodelay(true).build();
         Client { http: http.expect("a client without TLS and proxies has nothing that can fail"), base: format!("http://{address}") }
     }
 
     pub async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Answer, reqwest::Error> {
         receive(self.http.get(format!("{}{path}", self.base)).query(parameters)).await
+    }
+
+    /// Any method, with parameters in the address and a body.
+    pub async fn request(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer, reqwest::Error> {
+        let request = self.http.request(method, format!("{}{path}", self.base)).body(body);
+        receive(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Result<Answer, reqwest::Error> {
@@ -105,12 +126,22 @@ impl Client {
 
     /// `POST /api/v1/write` with a body of [`crate::remote_write`].
     pub async fn remote_write(&self, version: RemoteWriteVersion, body: Vec<u8>) -> Result<Answer, reqwest::Error> {
+        self.remote_write_with(version, &[], body).await
+    }
+
+    /// The same with further headers.
+    pub async fn remote_write_with(
+        &self,
+        version: RemoteWriteVersion,
+        more: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer, reqwest::Error> {
         let (content_type, number) = match version {
             RemoteWriteVersion::V1 => (CONTENT_TYPE_V1, "0.1.0"),
             RemoteWriteVersion::V2 => (CONTENT_TYPE_V2, "2.0.0"),
         };
         let headers = [("content-type", content_type), ("content-encoding", "snappy"), ("x-prometheus-remote-write-version", number)];
-        self.post("/api/v1/write", &headers, body).await
+        self.post("/api/v1/write", &[&headers, more].concat(), body).await
     }
 
     /// `data` of an instant query at a time in Unix seconds.

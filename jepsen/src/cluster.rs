@@ -1,4 +1,4 @@
-//! A Tern cluster of real processes on loopback, in a directory of its own.
+//! A Tern cluster of real processes, in a directory of its own: on loopback, or each node in a network namespace.
 //!
 //! Nodes keep their ports for the life of the [`Cluster`], dead or alive. Everything is stopped when it is dropped; the directory with data
 //! and logs is kept, and named, unless the run ended with [`Cluster::finish`].
@@ -6,12 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::disk::image::{Image, Medium};
+use crate::leftovers;
+use crate::network::lan::Lan;
 use crate::ports::Port;
 use crate::process::{Process, Signal};
 use crate::wait;
@@ -20,6 +24,13 @@ use crate::wait;
 pub const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for a node to end after SIGTERM.
 const TERMINATE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Ports of nodes that have an address of their own: Tern's defaults.
+const HTTP_PORT: u16 = 9201;
+const GRPC_PORT: u16 = 9301;
+/// What libfaketime is told at the start: the true time.
+const TRUE_TIME: &str = "+0";
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// Where a run keeps its files: removed after success, kept and named otherwise.
 #[derive(Debug)]
@@ -65,16 +76,44 @@ enum Membership {
     Joins(String),
 }
 
+/// What a cluster stands on.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// `None`: loopback.
+    pub lan: Option<Arc<Lan>>,
+    pub medium: Medium,
+    /// Size of each node's disk, if it has one of its own.
+    pub disk_bytes: u64,
+    /// Whether each node has a wall clock of its own (libfaketime), for [`Cluster::set_clock`].
+    pub clocks: bool,
+}
+
+impl Ground {
+    /// Plain processes, plain directories.
+    pub fn loopback() -> Ground {
+        Ground { lan: None, medium: Medium::None, disk_bytes: 0, clocks: false }
+    }
+}
+
 /// A node: its addresses, its data, and its process when it runs.
 #[derive(Debug)]
 pub struct Node {
     /// The node's number in this run: the id of peers of the static list; joined nodes are told theirs by the cluster.
     pub number: u64,
+    /// The id that the cluster knows the node by; `None` while a joined node has not been told.
+    pub id: Option<u64>,
     pub http: Port,
     pub grpc: Port,
     directory: PathBuf,
     membership: Membership,
+    binary: PathBuf,
+    /// Counts starts: tells one process of the node from the next.
+    starts: u64,
+    /// It has left the cluster for good.
+    retired: bool,
     process: Option<Process>,
+    // After the process, so that nothing uses the disk when it goes.
+    image: Option<Image>,
 }
 
 /// Running processes of one cluster.
@@ -84,6 +123,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     /// Arguments that every node gets besides its addresses.
     extra_arguments: Vec<String>,
+    ground: Ground,
     // Last, so that processes have ended when it goes.
     directory: RunDirectory,
 }
@@ -96,8 +136,13 @@ impl Cluster {
 
     /// As [`Cluster::start`], with further arguments for every node.
     pub async fn start_with(binary: impl Into<PathBuf>, size: u64, extra_arguments: &[&str]) -> anyhow::Result<Cluster> {
+        Cluster::start_on(Ground::loopback(), binary, size, extra_arguments).await
+    }
+
+    /// As [`Cluster::start_with`], on other ground.
+    pub async fn start_on(ground: Ground, binary: impl Into<PathBuf>, size: u64, extra_arguments: &[&str]) -> anyhow::Result<Cluster> {
         let extra_arguments = extra_arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut cluster = Cluster { binary: binary.into(), nodes: Vec::new(), extra_arguments, directory: RunDirectory::create()? };
+        let mut cluster = Cluster { binary: binary.into(), nodes: Vec::new(), extra_arguments, ground, directory: RunDirectory::create()? };
         let membership = if size == 1 { Membership::Alone } else { Membership::Peer };
         for _ in 0..size {
             cluster.add(membership.clone())?;
@@ -111,9 +156,31 @@ impl Cluster {
 
     fn add(&mut self, membership: Membership) -> anyhow::Result<u64> {
         let number = self.nodes.len() as u64 + 1;
-        let directory = self.directory.path().join(format!("node{number}"));
-        self.nodes.push(Node { number, http: Port::take()?, grpc: Port::take()?, directory, membership, process: None });
+        let (http, grpc) = match &self.ground.lan {
+            None => (Port::take()?, Port::take()?),
+            Some(lan) => {
+                lan.add_node(number)?;
+                (Port::own(lan.address(number), HTTP_PORT), Port::own(lan.address(number), GRPC_PORT))
+            }
+        };
+        let image = self.new_image(number)?;
+        let own_directory = self.directory.path().join(format!("node{number}"));
+        let directory = image.as_ref().map_or(own_directory, |image| image.mount_point().join("data"));
+        let id = matches!(membership, Membership::Peer | Membership::Alone).then_some(number);
+        let binary = self.binary.clone();
+        self.nodes.push(Node { number, id, http, grpc, directory, membership, binary, starts: 0, retired: false, process: None, image });
         Ok(number)
+    }
+
+    /// A disk for a node, if nodes have their own.
+    fn new_image(&self, number: u64) -> anyhow::Result<Option<Image>> {
+        let Ground { lan: Some(lan), medium, disk_bytes, .. } = &self.ground else { return Ok(None) };
+        let file = match medium {
+            Medium::None => return Ok(None),
+            Medium::Memory => leftovers::memory_image(lan.run_name(), number),
+            Medium::Disk => self.directory.path().join(format!("node{number}.img")),
+        };
+        Image::create(file, leftovers::mount_point(lan.run_name(), number), *disk_bytes).map(Some)
     }
 
     /// Starts one more node, which joins through a running one. Returns its number in this run.
@@ -124,8 +191,13 @@ impl Cluster {
         Ok(number)
     }
 
+    /// All nodes but those that have left for good.
     pub fn numbers(&self) -> Vec<u64> {
-        self.nodes.iter().map(|node| node.number).collect()
+        self.nodes.iter().filter(|node| !node.retired).map(|node| node.number).collect()
+    }
+
+    pub fn ground(&self) -> &Ground {
+        &self.ground
     }
 
     pub fn node(&self, number: u64) -> anyhow::Result<&Node> {
@@ -165,6 +237,7 @@ impl Cluster {
         let log = self.directory.path().join(format!("node{number}.log"));
         let node = self.node_mut(number)?;
         ensure!(node.process.is_none(), "node {number} is running already");
+        node.starts += 1;
         node.process = Some(Process::start(&format!("node {number}"), &mut command, &log)?);
         Ok(())
     }
@@ -172,7 +245,21 @@ impl Cluster {
     /// The command line of a node: the one place of the harness that knows it.
     fn command(&self, number: u64) -> anyhow::Result<Command> {
         let node = self.node(number)?;
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.ground.lan {
+            None => Command::new(&node.binary),
+            Some(lan) => {
+                let enter = lan.enter(number);
+                let mut command = Command::new(&enter[0]);
+                command.args(&enter[1..]).arg(&node.binary);
+                command
+            }
+        };
+        if self.ground.clocks {
+            self.set_clock(number, TRUE_TIME)?;
+            // Only the wall clock: timers and elections run on the monotonic one, which no administrator can set either.
+            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", self.clock_file(number));
+            command.env("FAKETIME_CACHE_DURATION", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+        }
         command.arg("server").arg("--data-dir").arg(&node.directory).args(["--http", &node.http.address()]);
         command.args(["--grpc", &node.grpc.address()]);
         match &node.membership {
@@ -219,6 +306,64 @@ impl Cluster {
         self.node(number)?.process.as_ref().with_context(|| format!("node {number} is not running"))?.signal(signal)
     }
 
+    /// Sets a node's wall clock, in libfaketime's words: `+120s`, `-3600s`, `+0 x2.0`. It is noticed within a second.
+    pub fn set_clock(&self, number: u64, offset: &str) -> anyhow::Result<()> {
+        let file = self.clock_file(number);
+        // Replaced at once: a node must never read half of it.
+        let new = file.with_extension("new");
+        std::fs::write(&new, format!("{offset}\n"))
+            .and_then(|()| std::fs::rename(&new, &file))
+            .with_context(|| format!("write {}", file.display()))
+    }
+
+    fn clock_file(&self, number: u64) -> PathBuf {
+        self.directory.path().join(format!("node{number}.clock"))
+    }
+
+    /// The program that the node runs from its next start on.
+    pub fn set_binary(&mut self, number: u64, binary: &Path) -> anyhow::Result<()> {
+        self.node_mut(number)?.binary = binary.to_owned();
+        Ok(())
+    }
+
+    /// The node has left the cluster for good: it is not waited for, read or compared any more. Its process ends.
+    pub fn retire(&mut self, number: u64) -> anyhow::Result<()> {
+        let node = self.node_mut(number)?;
+        node.retired = true;
+        node.process = None;
+        Ok(())
+    }
+
+    /// Notes the id that the cluster has given to a joined node.
+    pub fn set_id(&mut self, number: u64, id: u64) -> anyhow::Result<()> {
+        self.node_mut(number)?.id = Some(id);
+        Ok(())
+    }
+
+    /// The node's running process and which one it is; `None` when it does not run.
+    pub fn running(&self, number: u64) -> Option<(u32, u64)> {
+        let node = self.node(number).ok()?;
+        Some((node.process.as_ref()?.id(), node.starts))
+    }
+
+    /// Whether the process of a node that should run has ended by itself, and with what last words. Its end is noted.
+    pub fn notice_end(&mut self, number: u64) -> Option<String> {
+        let node = self.node_mut(number).ok()?;
+        let error = node.process.as_mut()?.check_alive().err()?;
+        node.process = None;
+        Some(error.to_string())
+    }
+
+    /// The node's own disk.
+    pub fn image(&self, number: u64) -> anyhow::Result<&Image> {
+        self.node(number)?.image.as_ref().with_context(|| format!("node {number} has no disk of its own"))
+    }
+
+    /// Everything a node has logged.
+    pub fn log_file(&self, number: u64) -> PathBuf {
+        self.directory.path().join(format!("node{number}.log"))
+    }
+
     /// Forgets what a dead node had on disk.
     pub fn wipe(&mut self, number: u64) -> anyhow::Result<()> {
         let node = self.node(number)?;
@@ -226,7 +371,7 @@ impl Cluster {
         std::fs::remove_dir_all(&node.directory).with_context(|| format!("wipe {}", node.directory.display()))
     }
 
-    fn take_process(&mut self, number: u64) -> anyhow::Result<Process> {
+    pub fn take_process(&mut self, number: u64) -> anyhow::Result<Process> {
         self.node_mut(number)?.process.take().with_context(|| format!("node {number} is not running"))
     }
 
@@ -289,7 +434,8 @@ impl Cluster {
     pub async fn busiest_leader(&self) -> anyhow::Result<u64> {
         let running = self.nodes.iter().find(|node| node.process.is_some()).context("no node is running")?.number;
         let leaders = self.leaders(running).await?;
-        let led = |number: u64| leaders.iter().filter(|(group, leader)| *group > 0 && *leader == number).count();
+        let id_of = |number: u64| self.node(number).ok().and_then(|node| node.id);
+        let led = |number: u64| leaders.iter().filter(|(group, leader)| *group > 0 && Some(*leader) == id_of(number)).count();
         self.numbers().into_iter().max_by_key(|&number| led(number)).context("no nodes")
     }
 
@@ -319,7 +465,7 @@ impl Cluster {
     /// For each shard the different content hashes of its replicas on running nodes.
     async fn replica_hashes(&self) -> anyhow::Result<BTreeMap<u64, BTreeSet<String>>> {
         let mut hashes: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
-        for node in self.nodes.iter().filter(|node| node.process.is_some()) {
+        for node in self.nodes.iter().filter(|node| node.process.is_some() && !node.retired) {
             let status = self.status(node.number).await?;
             let groups = status["groups"].as_array().context("no groups in the status")?;
             for shard in groups.iter().filter_map(|group| group["group"].as_u64()?.checked_sub(1)) {
@@ -340,7 +486,7 @@ impl Cluster {
     }
 
     /// Lines of all logs that tell of a panic or a failed assertion. Empty after a healthy run.
-    fn panics(&self) -> anyhow::Result<Vec<String>> {
+    pub fn panics(&self) -> anyhow::Result<Vec<String>> {
         let mut found = Vec::new();
         for node in &self.nodes {
             let log = self.directory.path().join(format!("node{}.log", node.number));

@@ -30,6 +30,64 @@ pub struct SeriesSamples {
     pub samples: Vec<Sample>,
 }
 
+/// Where an acknowledged write stands in a shard's Raft log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LogPlace {
+    pub shard: u32,
+    pub term: u64,
+    pub index: u64,
+}
+
+/// What a read returned of one series of a stream (see [`crate::workload::streams`]), by the numbers of its samples. What is as expected takes
+/// little room: runs of numbers; everything else is listed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamSeries {
+    pub index: u32,
+    /// First and last number of each unbroken run of samples that have the value they should have.
+    pub present: Vec<(u64, u64)>,
+    /// Numbers with another value; its bits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wrong: Vec<(u64, u64)>,
+    /// Numbers that came twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub twice: Vec<u64>,
+    /// Timestamps that no sample of the stream has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strangers: Vec<i64>,
+}
+
+/// How fresh an answer has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Strong,
+    Eventual,
+}
+
+/// What a client asked of a register, and what a read or an answered write told it. Values are unique within a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "kebab-case")]
+pub enum RegisterCall {
+    /// `found`: the value and its version; `None`: there is none. Reads that failed are not recorded.
+    Get {
+        found: Option<(u64, u64)>,
+    },
+    Put {
+        value: u64,
+    },
+    /// If the register still has this version, which held this value.
+    Swap {
+        expected_version: u64,
+        expected: u64,
+        value: u64,
+    },
+    /// If the register is empty.
+    Create {
+        value: u64,
+    },
+    Delete,
+}
+
 /// The content of an operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -45,6 +103,65 @@ pub enum Action {
         start_ms: i64,
         end_ms: i64,
         data: Vec<SeriesSamples>,
+    },
+    /// Samples `first..first + count` of all series of a client's stream.
+    StreamWrite {
+        outcome: Outcome,
+        client: u32,
+        first: u64,
+        count: u64,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        places: Vec<LogPlace>,
+    },
+    /// A strong read of the same; series without any sample are missing.
+    StreamRead {
+        client: u32,
+        first: u64,
+        count: u64,
+        series: Vec<StreamSeries>,
+    },
+    /// How many samples of all series there are in that range, counted by a strong query.
+    StreamCount {
+        client: u32,
+        first: u64,
+        count: u64,
+        found: u64,
+    },
+    /// A session appended this number to its series.
+    SessionWrite {
+        outcome: Outcome,
+        number: u64,
+    },
+    /// The newest number that the session was shown. `generation` tells the process that answered from its predecessors on the same node.
+    SessionRead {
+        level: Level,
+        generation: u64,
+        newest: Option<u64>,
+    },
+    /// `Fail`: a condition did not hold. `version`: of what was written.
+    Register {
+        key: String,
+        outcome: Outcome,
+        version: Option<u64>,
+        #[serde(flatten)]
+        call: RegisterCall,
+    },
+    /// Samples `first..first + count` of one series that is deleted from.
+    PruneWrite {
+        outcome: Outcome,
+        first: u64,
+        count: u64,
+    },
+    /// Deletion of the same.
+    PruneDelete {
+        outcome: Outcome,
+        first: u64,
+        count: u64,
+    },
+    PruneRead {
+        first: u64,
+        count: u64,
+        present: Vec<(u64, u64)>,
     },
 }
 
@@ -110,6 +227,16 @@ mod tests {
         let mut file = Vec::new();
         save(&operations, &mut file).unwrap();
         assert_eq!(load(file.as_slice()).unwrap(), operations);
+    }
+
+    #[test]
+    fn flattened_calls_load_as_they_were() {
+        let call = RegisterCall::Swap { expected_version: 3, expected: 7, value: 8 };
+        let action = Action::Register { key: "r".into(), outcome: Outcome::Ok, version: Some(4), call };
+        let operations = vec![Operation { process: 1, node: 2, invoke_ns: 10, complete_ns: 20, action }];
+        let mut file = Vec::new();
+        save(&operations, &mut file).unwrap();
+        assert_eq!(load(file.as_slice()).unwrap(), operations, "{}", String::from_utf8_lossy(&file));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Loopback ports that stay ours while a node is down.
+//! Addresses that stay ours while a node is down.
 //!
-//! Asking the kernel for a free port is not enough: between kill and restart of a node anyone may be given its port. So ports come from
-//! below the ephemeral range, and each is held by a lock on a file, which the kernel releases however this process ends.
+//! On loopback, asking the kernel for a free port is not enough: between kill and restart of a node anyone may be given its port. So ports come
+//! from below the ephemeral range, and each is held by a lock on a file, which the kernel releases however this process ends. In a network
+//! namespace of its own a node has all ports to itself.
 
 use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,15 +14,17 @@ use anyhow::{Context, bail};
 const FIRST: u16 = 24_100;
 const LAST: u16 = 25_999;
 
-/// A port of 127.0.0.1, ours until dropped.
+/// A port of an address, ours until dropped.
 #[derive(Debug)]
 pub struct Port {
+    ip: Ipv4Addr,
     number: u16,
-    _lock: File,
+    /// On loopback, where others look for ports too.
+    _lock: Option<File>,
 }
 
 impl Port {
-    /// Takes the first free port, starting somewhere that depends on the process so that parallel tests seldom meet.
+    /// Takes the first free port of loopback, starting somewhere that depends on the process so that parallel tests seldom meet.
     pub fn take() -> anyhow::Result<Port> {
         let directory = lock_directory()?;
         let span = u32::from(LAST - FIRST) + 1;
@@ -30,19 +33,24 @@ impl Port {
             let number = FIRST + ((start + step) % span) as u16;
             let file = OpenOptions::new().create(true).truncate(false).write(true).open(directory.join(number.to_string()))?;
             if file.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-                return Ok(Port { number, _lock: file });
+                return Ok(Port { ip: Ipv4Addr::LOCALHOST, number, _lock: Some(file) });
             }
         }
         bail!("no free port between {FIRST} and {LAST}: stop what other test runs have left behind")
+    }
+
+    /// A port of an address that nobody else uses.
+    pub fn own(ip: Ipv4Addr, number: u16) -> Port {
+        Port { ip, number, _lock: None }
     }
 
     pub fn number(&self) -> u16 {
         self.number
     }
 
-    /// `127.0.0.1:port`.
+    /// `ip:port`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.number)
+        format!("{}:{}", self.ip, self.number)
     }
 }
 

@@ -17,13 +17,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::history::{Action, Operation, Outcome, Sample, SeriesSamples};
 
 /// How many elements of each class the report names.
 const EXAMPLES_MAX: usize = 5;
 
-/// The answer of the checker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The answer of a checker; the worst of several counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     Valid,
     /// Nothing wrong was seen, but something acknowledged was never looked at.
@@ -39,7 +42,7 @@ pub struct Class {
 }
 
 impl Class {
-    fn add(&mut self, example: impl FnOnce() -> String) {
+    pub fn add(&mut self, example: impl FnOnce() -> String) {
         self.count += 1;
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(example());
@@ -58,13 +61,15 @@ pub struct Report {
     pub phantom: Class,
     pub wrong: Class,
     pub duplicate: Class,
+    /// Counts that cannot be, given what was known and what was attempted.
+    pub miscounted: Class,
     pub never_read: Class,
     pub recovered: u64,
 }
 
 impl Report {
     pub fn verdict(&self) -> Verdict {
-        let faults = [&self.lost, &self.unstable, &self.phantom, &self.wrong, &self.duplicate];
+        let faults = [&self.lost, &self.unstable, &self.phantom, &self.wrong, &self.duplicate, &self.miscounted];
         if faults.iter().any(|class| class.count > 0) {
             Verdict::Invalid
         } else if self.never_read.count > 0 {
@@ -92,6 +97,7 @@ impl fmt::Display for Report {
             ("phantom", &self.phantom),
             ("wrong", &self.wrong),
             ("duplicate", &self.duplicate),
+            ("miscounted", &self.miscounted),
             ("never read", &self.never_read),
         ];
         for (name, class) in classes {
@@ -284,7 +290,7 @@ mod tests {
     }
 
     fn samples_of(operation: &mut Operation) -> &mut Vec<Sample> {
-        let (Action::Write { data, .. } | Action::Read { data, .. }) = &mut operation.action;
+        let (Action::Write { data, .. } | Action::Read { data, .. }) = &mut operation.action else { panic!("neither a write nor a read") };
         &mut data[0].samples
     }
 

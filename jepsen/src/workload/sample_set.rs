@@ -309,7 +309,7 @@ mod tests {
         let mut damaged = recording.operations;
         let last_read = damaged.iter_mut().rev().find_map(|operation| match &mut operation.action {
             Action::Read { data, .. } => Some(data),
-            Action::Write { .. } => None,
+            _ => None,
         });
         last_read.unwrap()[0].samples.remove(7);
         assert_eq!(check(&damaged).lost.count, 1);
