@@ -25,6 +25,7 @@ mod federation;
 mod export;
 mod http;
 mod maintenance;
+mod disk;
 mod admin_client;
 mod server;
 mod command_line;

@@ -5,7 +5,6 @@
 //! End, on SIGTERM or SIGINT: not ready any more → running requests finish → leaders are handed over → groups stop.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +12,6 @@ use std::time::Duration;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use raft::{Membership, Node, NodeConfig};
-use storage::{Engine, EngineOptions, LogDb, LogOptions};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin_client;
 use crate::clock;
 use crate::config::{Layers, Settings};
+use crate::disk;
 use crate::exit;
 use crate::http::{self, App};
 use crate::ingest::writer::Writer;
@@ -66,6 +65,7 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     let router = Arc::new(ArcSwap::from_pointee(http::starting_router()));
     let stop = CancellationToken::new();
     let web = settings.web.clone();
+    let scrub = settings.storage.scrub;
     let serving = tokio::spawn(http::serve(listener, Arc::clone(&router), web, stop.clone()));
     tracing::info!(version = version::TERN, http = %settings.http, grpc = %settings.grpc, data = %settings.data_dir.display(), "tern starts");
 
@@ -81,6 +81,8 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     };
     router.store(Arc::new(http::router(Arc::clone(&app))));
     let maintenance = tokio::spawn(maintenance::run(Arc::clone(&app.engine), stop.clone()));
+    let scrubbing =
+        tokio::spawn(maintenance::scrub(Arc::clone(&app.node), Arc::clone(&app.engine), Arc::clone(&app.log_db), scrub, stop.clone()));
     tracing::info!(node = app.node.id(), "tern serves");
 
     tokio::select! {
@@ -92,7 +94,7 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     app.stopping.store(true, Ordering::Relaxed);
     app.closing.cancel();
     stop.cancel();
-    let _ = tokio::join!(serving, maintenance);
+    let _ = tokio::join!(serving, maintenance, scrubbing);
     let node = Arc::clone(&app.node);
     let ending = raft_runtime.spawn(async move { node.shutdown().await });
     match tokio::time::timeout(SHUTDOWN_TIMEOUT, ending).await {
@@ -105,11 +107,7 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
 
 /// Opens the disk and joins the cluster.
 async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime::Handle) -> anyhow::Result<Arc<App>> {
-    let (engine, log_db) = tokio::task::spawn_blocking({
-        let settings = settings.clone();
-        move || open_disk(&settings)
-    })
-    .await??;
+    let (engine, log_db) = disk::open(&settings).await?;
     let joined_as = raft::node_id(&log_db).context("read this node's identity")?;
     let metrics = Arc::new(SelfMetrics::default());
     let peer_service = PeerService::new(&settings.query, Arc::clone(&metrics));
@@ -145,24 +143,6 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
         quit: CancellationToken::new(),
         closing: CancellationToken::new(),
     }))
-}
-
-fn open_disk(settings: &Settings) -> anyhow::Result<(Arc<Engine>, Arc<LogDb>)> {
-    let folder = &settings.data_dir;
-    std::fs::create_dir_all(folder).with_context(|| format!("create {} (data_dir)", folder.display()))?;
-    let log_db = LogDb::open(&folder.join("log"), LogOptions::default()).with_context(|| open_failed(folder, "log"))?;
-    let options = EngineOptions {
-        retention_ms: settings.storage.retention.as_millis() as i64,
-        block_cache_bytes: settings.storage.block_cache,
-        exemplars_max: settings.storage.exemplars_max,
-        ..EngineOptions::default()
-    };
-    let engine = Engine::open(&folder.join("state"), options).with_context(|| open_failed(folder, "state"))?;
-    Ok((engine, Arc::new(log_db)))
-}
-
-fn open_failed(folder: &Path, part: &str) -> String {
-    format!("open {}/{part}; is another tern running on this folder?", folder.display())
 }
 
 /// How this node gets, or got, its id. `joined_as` is the one it has.

@@ -16,6 +16,7 @@ mod other_writers;
 mod remote_write;
 mod replication;
 mod crashes;
+mod damage;
 mod pushdown;
 mod membership;
 mod prometheus;

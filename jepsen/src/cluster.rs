@@ -413,6 +413,16 @@ impl Cluster {
         }
     }
 
+    /// The end of the log of a node that has ended by itself with a code other than 0; an error while it runs.
+    pub fn take_ended(&mut self, number: u64) -> anyhow::Result<String> {
+        let process = self.node_mut(number)?.process.as_mut().with_context(|| format!("node {number} is not running"))?;
+        let status = process.ended()?.with_context(|| format!("node {number} still runs"))?;
+        let tail = process.log_tail();
+        ensure!(!status.success(), "node {number} ended with {status}; its log ends:\n{tail}");
+        self.node_mut(number)?.process = None;
+        Ok(tail)
+    }
+
     fn log_tail(&self, number: u64) -> String {
         let process = self.node(number).ok().and_then(|node| node.process.as_ref());
         process.map(Process::log_tail).unwrap_or_default()

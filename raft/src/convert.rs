@@ -82,6 +82,7 @@ pub fn marker_to_proto(marker: &Marker) -> wire::Marker {
         applied: marker.meta.last_log_id.as_ref().map(log_id_to_proto),
         membership: Some(stored_membership_to_proto(&marker.meta.last_membership)),
         callers: marker.callers.clone(),
+        image: marker.image,
     }
 }
 
@@ -90,7 +91,7 @@ pub fn marker_from_proto(marker: wire::Marker) -> Result<Marker, Refusal> {
         last_log_id: marker.applied.map(log_id_from_proto),
         last_membership: stored_membership_from_proto(marker.membership)?,
     };
-    Ok(Marker { meta, callers: marker.callers })
+    Ok(Marker { meta, callers: marker.callers, image: marker.image })
 }
 
 pub fn entry_to_proto(entry: Entry) -> wire::Entry {

@@ -73,6 +73,9 @@ pub enum NodeError {
     /// The operation makes no sense in the present state of the cluster; the text says why.
     #[error("{0}")]
     Refused(String),
+    /// The image of a replica is damaged or incomplete, its log is not: the image comes from another node.
+    #[error("the image of group {group} cannot be trusted: {reason}")]
+    ImageLost { group: u64, reason: String },
     /// Raft of one group stopped.
     #[error("group {group}: {reason}")]
     Group { group: u64, reason: String },
@@ -82,6 +85,14 @@ pub enum NodeError {
 }
 
 impl NodeError {
+    /// A fault of a replica's image.
+    pub fn image(group: u64, action: &'static str, error: storage::StorageError) -> Self {
+        match error.is_damage() {
+            true => Self::ImageLost { group, reason: format!("{action}: {error}") },
+            false => Self::storage(action, error),
+        }
+    }
+
     /// A fault of the disk, with what was being done.
     pub fn storage(context: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Storage { context, source: Box::new(source) }

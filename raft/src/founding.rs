@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use openraft::errors::{InitializeError, RaftError};
 use proto::raft as wire;
+use proto::raft::admin_client::AdminClient;
 use proto::raft::hello_answer::Verdict;
 
 use crate::core::Core;
@@ -23,7 +24,7 @@ use crate::group::Group;
 use crate::identity::{self, Directory};
 use crate::meta::{MetaCommand, MetaState, NewMember};
 use crate::network::peer_client;
-use crate::peers::Lane;
+use crate::peers::{Lane, dial};
 use crate::types::{META_GROUP, NodeId};
 
 /// Where the founders' directories are filed: JSON, node id → token.
@@ -31,6 +32,42 @@ pub const DIRECTORIES_KEY: &str = "tern/directories";
 
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+const JOIN_INTERVAL: Duration = Duration::from_secs(1);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A directory that asks a cluster for a node id.
+pub struct Applicant<'a> {
+    pub grpc: &'a str,
+    pub http: &'a str,
+    pub directory_id: u64,
+    /// The node whose place it is to take.
+    pub replaces: Option<wire::Replaced>,
+}
+
+/// Asks the cluster for a node id, one node after the other, until one answers or refuses.
+pub async fn join(applicant: &Applicant<'_>, addresses: &[String], connect_timeout: Duration) -> Result<wire::JoinAnswer, NodeError> {
+    let request = wire::JoinRequest {
+        grpc_address: applicant.grpc.to_owned(),
+        http_address: applicant.http.to_owned(),
+        directory_id: applicant.directory_id,
+        replaces: applicant.replaces.clone(),
+    };
+    loop {
+        for address in addresses {
+            let link = dial(address, connect_timeout).map_err(|e| NodeError::network("join", e))?;
+            let mut admin = AdminClient::new(link);
+            match tokio::time::timeout(JOIN_TIMEOUT, admin.join(request.clone())).await {
+                Ok(Ok(answer)) => return Ok(answer.into_inner()),
+                Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => {
+                    return Err(NodeError::Refused(status.message().to_owned()));
+                }
+                Ok(Err(status)) => tracing::warn!(address, %status, "join the cluster"),
+                Err(_) => tracing::warn!(address, "no answer; join the cluster"),
+            }
+        }
+        tokio::time::sleep(JOIN_INTERVAL).await;
+    }
+}
 
 /// What this node brings to the founding.
 pub struct Founding {

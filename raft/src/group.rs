@@ -22,7 +22,7 @@ use crate::runtime;
 use crate::settings::Settings;
 use crate::snapshot::{read_marker, read_meta_image};
 use crate::state_machine::StateMachine;
-use crate::types::{GroupId, META_GROUP, NodeId, TypeConfig, shard_of};
+use crate::types::{GroupId, META_GROUP, Marker, NodeId, TypeConfig, shard_of};
 
 /// Raft with our state machine.
 pub type Raft = openraft::Raft<TypeConfig, StateMachine>;
@@ -89,7 +89,7 @@ impl Group {
     pub async fn open(id: GroupId, incarnation: u64, common: &Common) -> Result<Arc<Self>, NodeError> {
         let log = LogStore::open(id, common.writer.clone(), &common.settings).map_err(|e| NodeError::storage("open log", e))?;
         let opened_at = log.last_index();
-        let (machine, durable) = open_machine(id, incarnation, common)?;
+        let (machine, durable) = open_machine(id, incarnation, common, &log)?;
         let durable = Arc::new(durable);
         let (applied_sender, applied) = watch::channel(None);
         let image_lock = ImageLock::default();
@@ -191,15 +191,29 @@ impl Group {
     }
 }
 
-fn open_machine(id: GroupId, incarnation: u64, common: &Common) -> Result<(Machine, DurableImage), NodeError> {
+fn open_machine(id: GroupId, incarnation: u64, common: &Common, log: &LogStore) -> Result<(Machine, DurableImage), NodeError> {
     let Some(shard) = shard_of(id) else {
         let (marker, image) = read_meta_image(&common.writer, META_GROUP).map_err(|e| NodeError::storage("read meta image", e))?;
         let machine = MetaMachine::open(image, common.meta.clone()).map_err(|e| NodeError::storage("decode meta image", e))?;
         return Ok((Machine::Meta(Box::new(machine)), DurableImage::new(marker)));
     };
     let marker = read_marker(&common.writer, id).map_err(|e| NodeError::storage("read marker", e))?;
-    let machine = ShardMachine::open(&common.engine, shard, incarnation).map_err(|e| NodeError::storage("open shard", e))?;
+    let machine = ShardMachine::open(&common.engine, shard, incarnation).map_err(|e| NodeError::image(id, "open shard", e))?;
+    check_image(id, &marker, machine.shard.stamp(), log)?;
     Ok((Machine::Shard(machine), DurableImage::new(marker)))
+}
+
+/// The image holds what the marker says, and the log goes on from there.
+fn check_image(group: GroupId, marker: &Marker, stamp: u64, log: &LogStore) -> Result<(), NodeError> {
+    let lost = |reason: String| Err(NodeError::ImageLost { group, reason });
+    if stamp < marker.image {
+        return lost(format!("it has stamp {stamp:x}, and {:x} had been durable", marker.image));
+    }
+    let (applied, purged) = (marker.meta.last_log_id.map(|id| id.index()), log.purged_index());
+    match applied < purged {
+        true => lost(format!("it goes to entry {applied:?}, and the log begins behind {purged:?}")),
+        false => Ok(()),
+    }
 }
 
 fn raft_config(id: GroupId, settings: &Settings) -> Result<openraft::Config, NodeError> {

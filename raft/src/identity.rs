@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 
 use bytes::Bytes;
 use prost::Message;
 use proto::raft as wire;
+use serde::{Deserialize, Serialize};
 use storage::LogDb;
 
 use crate::log_writer::LogWriter;
@@ -79,6 +81,44 @@ pub async fn count_start(writer: &LogWriter, known: u64) -> io::Result<u64> {
     let start = counted.starts.max(known) + 1;
     write(writer, KEY_STARTS, &wire::Starts { starts: start }).await?;
     Ok(start)
+}
+
+/// What is kept beside the log's directory, as text, for the day on which the log cannot be read any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    pub cluster_id: String,
+    pub node_id: NodeId,
+    pub directory_id: u64,
+    /// The id in the configuration, where it is another one.
+    pub configured_node_id: NodeId,
+    /// gRPC addresses of all living members, this node among them.
+    pub nodes: BTreeMap<NodeId, String>,
+}
+
+const CARD_FILE: &str = "identity";
+
+impl Card {
+    /// The card in a node's folder; none when there is none or it is damaged.
+    pub fn read(folder: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(folder.join(CARD_FILE)).ok()?;
+        let (json, checksum) = text.trim_end().split_once('\n')?;
+        (checksum == format!("{:08x}", crc32c::crc32c(json.as_bytes()))).then(|| serde_json::from_str(json).ok())?
+    }
+
+    /// Writes the card unless it is there; durable on return.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        if Self::read(folder).as_ref() == Some(self) {
+            return Ok(());
+        }
+        let json = serde_json::to_string(self)?;
+        let text = format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes()));
+        storage::write_durably(&folder.join(CARD_FILE), text.as_bytes()).map_err(io::Error::other)
+    }
+
+    /// Whether there is nobody else in the cluster.
+    pub fn is_alone(&self) -> bool {
+        self.nodes.keys().all(|node| *node == self.node_id)
+    }
 }
 
 /// The token under which a directory asks for a node id: asking again gives the same id.

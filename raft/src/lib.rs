@@ -42,6 +42,8 @@ mod status;
 mod sealing;
 mod members;
 mod founding;
+pub mod replacement;
+mod heal;
 mod replicas;
 mod controller;
 mod service;

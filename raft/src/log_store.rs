@@ -126,6 +126,17 @@ impl LogStore {
         self.shared.state.lock().last.map(|last| last.index())
     }
 
+    /// Index up to which the log was purged.
+    pub fn purged_index(&self) -> Option<u64> {
+        self.shared.state.lock().purged.map(|purged| purged.index())
+    }
+
+    /// Whether an entry under this id's index is another one. Of entries that are not there nothing is known.
+    pub fn contradicts(&self, id: &LogId) -> io::Result<bool> {
+        let entries = self.read(id.index(), id.index() + 1, u64::MAX)?;
+        Ok(entries.first().is_some_and(|entry| entry.log_id.index() == id.index() && entry.log_id != *id))
+    }
+
     /// Whether this node never took part in the group: it neither voted nor holds a log.
     pub fn is_pristine(&self) -> bool {
         let state = self.shared.state.lock();

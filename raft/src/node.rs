@@ -7,12 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use proto::raft as wire;
-use proto::raft::admin_client::AdminClient;
 use proto::raft::admin_server::AdminServer;
 use proto::raft::raft_peer_server::RaftPeerServer;
 use storage::{Engine, LogDb, PartOutcome, Shard};
@@ -28,13 +26,13 @@ use tower::util::BoxCloneSyncService;
 use crate::controller::Controller;
 use crate::core::{Core, FORMAT};
 use crate::error::{NodeError, ReadError, WriteError};
-use crate::founding::Founding;
+use crate::founding::{Applicant, Founding, join};
 use crate::group::Common;
 use crate::identity::{self, Directory};
 use crate::incoming;
 use crate::log_writer::LogWriter;
 use crate::meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};
-use crate::peers::{KEEPALIVE, Lane, MESSAGE_BYTES_MAX, PeerChannel, Peers, StampCheck, WINDOW_BYTES, dial};
+use crate::peers::{KEEPALIVE, Lane, MESSAGE_BYTES_MAX, PeerChannel, Peers, StampCheck, WINDOW_BYTES};
 use crate::replicas::{Announcement, Keeper};
 use crate::runtime;
 use crate::sealing;
@@ -42,9 +40,6 @@ use crate::service::{AdminService, PeerService};
 use crate::settings::Settings;
 use crate::status;
 use crate::types::{GroupId, META_GROUP, NodeId, Proposed, ShardId, group_of};
-
-const JOIN_INTERVAL: Duration = Duration::from_secs(1);
-const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How a node takes part.
 #[derive(Debug, Clone)]
@@ -155,7 +150,7 @@ impl Node {
         stopped: mpsc::UnboundedReceiver<crate::group::Stopped>,
     ) -> Result<(), NodeError> {
         let core = &self.core;
-        let founders = founders(config, identity.node_id);
+        let founders = founders(config, &identity);
         let founding = Founding { founders: founders.clone(), directory_id: identity.directory_id };
         if identity::directory(&identity) == Directory::Fresh {
             founding.check_directory(core, Directory::Fresh).await?;
@@ -168,7 +163,8 @@ impl Node {
         }
         Keeper::open_known(core).await?;
         let announcement = Announcement { grpc: config.grpc_address.clone(), http: config.http_address.clone(), format: FORMAT };
-        let keeper = Keeper { core: Arc::clone(core), announcement, stopped, pristine_since: Default::default() };
+        let keeper =
+            Keeper { core: Arc::clone(core), announcement, stopped, pristine_since: Default::default(), healing: Default::default() };
         let founders_written = identity::load_founders(core.common.writer.db()).map_err(|e| NodeError::storage("load founders", e))?;
         let controller =
             Controller { core: Arc::clone(core), founders, founders_written, sights: BTreeMap::new(), balanced_at: Instant::now() };
@@ -237,6 +233,11 @@ impl Node {
 
     pub fn watch_meta(&self) -> watch::Receiver<Arc<MetaState>> {
         self.core.meta.clone()
+    }
+
+    /// Whether the cluster has other nodes.
+    pub fn has_others(&self) -> bool {
+        self.meta().members.values().any(|member| !member.is_removed() && member.id != self.id())
     }
 
     /// Whether this node leads the meta group, and so evaluates rules.
@@ -350,6 +351,8 @@ async fn establish_identity(config: &NodeConfig, writer: &LogWriter) -> Result<w
     let mut identity = found.unwrap_or_else(|| wire::Identity { directory_id: rand::random(), ..wire::Identity::default() });
     match &config.membership {
         Membership::Founder { id, .. } if identity.node_id == 0 => identity.node_id = *id,
+        // The cluster has given it another id since.
+        Membership::Founder { id, .. } if identity.configured_node_id == *id => return Ok(identity),
         Membership::Founder { id, .. } if identity.node_id != *id => {
             let (found, expected) = (format!("node {}", identity.node_id), format!("node {id}"));
             return Err(NodeError::ForeignDirectory { found, expected });
@@ -357,7 +360,9 @@ async fn establish_identity(config: &NodeConfig, writer: &LogWriter) -> Result<w
         Membership::Join { addresses } if identity.node_id == 0 => {
             // Before asking: the token must be the same when the answer is lost and the process starts again.
             save_identity(writer, &identity).await?;
-            let answer = join(config, addresses, identity.directory_id).await?;
+            let applicant =
+                Applicant { grpc: &config.grpc_address, http: &config.http_address, directory_id: identity.directory_id, replaces: None };
+            let answer = join(&applicant, addresses, config.settings.connect_timeout).await?;
             identity.node_id = answer.node_id;
             identity.cluster_id = answer.cluster_id;
             // The cluster has just given this id to this directory.
@@ -369,26 +374,6 @@ async fn establish_identity(config: &NodeConfig, writer: &LogWriter) -> Result<w
     }
     save_identity(writer, &identity).await?;
     Ok(identity)
-}
-
-/// Asks the cluster for a node id, one node after the other, until one answers or refuses.
-async fn join(config: &NodeConfig, addresses: &[String], directory_id: u64) -> Result<wire::JoinAnswer, NodeError> {
-    let request = wire::JoinRequest { grpc_address: config.grpc_address.clone(), http_address: config.http_address.clone(), directory_id };
-    loop {
-        for address in addresses {
-            let link = dial(address, config.settings.connect_timeout).map_err(|e| NodeError::network("join", e))?;
-            let mut admin = AdminClient::new(link);
-            match tokio::time::timeout(JOIN_TIMEOUT, admin.join(request.clone())).await {
-                Ok(Ok(answer)) => return Ok(answer.into_inner()),
-                Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => {
-                    return Err(NodeError::Refused(status.message().to_owned()));
-                }
-                Ok(Err(status)) => tracing::warn!(address, %status, "join the cluster"),
-                Err(_) => tracing::warn!(address, "no answer; join the cluster"),
-            }
-        }
-        tokio::time::sleep(JOIN_INTERVAL).await;
-    }
 }
 
 fn learn_peers(peers: &Peers, config: &NodeConfig, writer: &LogWriter) -> Result<(), NodeError> {
@@ -403,9 +388,10 @@ fn learn_peers(peers: &Peers, config: &NodeConfig, writer: &LogWriter) -> Result
 }
 
 /// All founders; none for a node that joined.
-fn founders(config: &NodeConfig, local: NodeId) -> BTreeSet<NodeId> {
+fn founders(config: &NodeConfig, identity: &wire::Identity) -> BTreeSet<NodeId> {
     match &config.membership {
-        Membership::Founder { peers, .. } => peers.keys().copied().chain([local]).collect(),
+        Membership::Founder { .. } if identity.configured_node_id != 0 => BTreeSet::new(),
+        Membership::Founder { peers, .. } => peers.keys().copied().chain([identity.node_id]).collect(),
         Membership::Join { .. } => BTreeSet::new(),
     }
 }

@@ -1,10 +1,13 @@
 //! Keeping the open groups of this node what the meta group's state says they should be, and opening anew what died.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use storage::Engine;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -12,10 +15,11 @@ use crate::core::Core;
 use crate::error::NodeError;
 use crate::founding::initialize;
 use crate::group::{Group, StopReason, Stopped};
-use crate::identity;
+use crate::heal;
+use crate::identity::{self, Card};
 use crate::meta::{MetaCommand, MetaState, Placement};
 use crate::runtime;
-use crate::types::{GroupId, META_GROUP, NodeId, shard_of};
+use crate::types::{GroupId, META_GROUP, NodeId, group_of, shard_of};
 
 /// A new group is started by its first replica; the others wait this long for it before they do the same.
 const INITIALIZE_PATIENCE: Duration = Duration::from_secs(3);
@@ -40,14 +44,29 @@ pub struct Keeper {
     pub stopped: mpsc::UnboundedReceiver<Stopped>,
     /// When a pristine group was first seen.
     pub pristine_since: HashMap<GroupId, Instant>,
+    /// Groups whose image is being fetched.
+    pub healing: Healing,
 }
+
+/// Groups that are healed by a task of their own.
+pub type Healing = Arc<Mutex<BTreeSet<GroupId>>>;
 
 impl Keeper {
     /// Opens, before anything else, what this node held when it stopped.
     pub async fn open_known(core: &Core) -> Result<(), NodeError> {
         let wanted = core.state().groups_of(core.local());
         let shards = wanted.into_iter().filter(|(group, _)| *group != META_GROUP);
-        futures::future::try_join_all(shards.map(|(group, incarnation)| core.open(group, incarnation))).await?;
+        let opening = shards.map(|(group, incarnation)| async move {
+            match core.open(group, incarnation).await {
+                // Healed later, when others can be asked.
+                Err(NodeError::ImageLost { .. }) if !heal::donors(core, group).is_empty() => Ok(()),
+                Err(NodeError::ImageLost { reason, .. }) => Err(NodeError::Refused(format!(
+                    "the data of group {group} are damaged ({reason}), and no other node has them; restore a backup of the data directory"
+                ))),
+                opened => opened.map(drop),
+            }
+        });
+        futures::future::try_join_all(opening).await?;
         Ok(())
     }
 
@@ -76,8 +95,18 @@ impl Keeper {
         }
         self.learn_addresses(&state).await;
         let wanted = state.groups_of(self.core.local());
+        self.look_for_damage(&wanted);
         for (&group, &incarnation) in wanted.iter().filter(|(group, _)| **group != META_GROUP) {
-            let open = self.core.open(group, incarnation).await?;
+            if self.healing.lock().contains(&group) {
+                continue;
+            }
+            let open = match self.core.open(group, incarnation).await {
+                Err(NodeError::ImageLost { reason, .. }) => {
+                    self.heal(group, incarnation, reason);
+                    continue;
+                }
+                opened => opened?,
+            };
             if open.log.is_pristine() {
                 self.start_group(&state, group).await?;
             } else {
@@ -90,6 +119,31 @@ impl Keeper {
         }
         self.judge_readiness(&wanted);
         Ok(())
+    }
+
+    /// Begins to heal what was found damaged since. A database that is damaged as a whole is opened anew by the next start.
+    fn look_for_damage(&self, wanted: &BTreeMap<GroupId, u64>) {
+        let engine = &self.core.common.engine;
+        if let Some(reason) = engine.damage() {
+            return end_with_damage(engine, &reason);
+        }
+        for (shard, reason) in engine.damaged_shards() {
+            if let Some(&incarnation) = wanted.get(&group_of(shard)) {
+                self.heal(group_of(shard), incarnation, reason);
+            }
+        }
+    }
+
+    fn heal(&self, group: GroupId, incarnation: u64, reason: String) {
+        // Alone, it goes on with what can be read, and says of the rest that it cannot.
+        if heal::donors(&self.core, group).is_empty() || !self.healing.lock().insert(group) {
+            return;
+        }
+        let (core, healing) = (Arc::clone(&self.core), Arc::clone(&self.healing));
+        runtime::spawn(async move {
+            heal::run(core, group, incarnation, reason).await;
+            healing.lock().remove(&group);
+        });
     }
 
     /// Ready needs a leader for every group. A ready node stays so through an election: another node would be no better.
@@ -118,6 +172,30 @@ impl Keeper {
             && let Err(error) = identity::save_addresses(&self.core.common.writer, &after).await
         {
             tracing::warn!(%error, "save addresses");
+        }
+        self.keep_card(state);
+    }
+
+    /// Writes down, beside the log, what would be needed without it.
+    fn keep_card(&self, state: &MetaState) {
+        let db = self.core.common.writer.db();
+        let Some(folder) = db.directory().and_then(Path::parent) else { return };
+        let living = state.members.values().filter(|member| !member.is_removed());
+        let nodes: BTreeMap<NodeId, String> = living.map(|member| (member.id, member.grpc.clone())).collect();
+        let written = identity::load(db).and_then(|identity| {
+            let identity = identity.unwrap_or_default();
+            let card = Card {
+                cluster_id: state.cluster_id.clone(),
+                node_id: identity.node_id,
+                directory_id: identity.directory_id,
+                configured_node_id: identity.configured_node_id,
+                nodes,
+            };
+            card.write(folder)
+        });
+        if let Err(error) = written {
+            tracing::error!(%error, "write the file identity; the process ends");
+            runtime::end_process("write the file identity");
         }
     }
 
@@ -187,6 +265,14 @@ impl Keeper {
         let group = stopped.group;
         match stopped.reason {
             StopReason::Storage(reason) => {
+                let engine = &self.core.common.engine;
+                if let Some(damage) = engine.damage() {
+                    return end_with_damage(engine, &damage);
+                }
+                // Found and filed while it was read: its image is fetched, and it goes on.
+                if shard_of(group).is_some_and(|shard| engine.damaged_shards().contains_key(&shard)) {
+                    return;
+                }
                 tracing::error!(group, reason, "storage failed; the process ends");
                 runtime::end_process(&reason);
             }
@@ -205,6 +291,15 @@ impl Keeper {
             }
         }
     }
+}
+
+/// Another start finds the note and begins with an empty state.
+fn end_with_damage(engine: &Engine, reason: &str) {
+    tracing::error!(reason, "the state database is damaged; the process ends, and its next start fetches the shards from other nodes");
+    if let Err(error) = engine.condemn(reason) {
+        tracing::error!(%error, "note the damage");
+    }
+    runtime::end_process(reason);
 }
 
 /// The placement has never changed.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use proto::raft as wire;
 use proto::raft::admin_server::Admin;
+use proto::raft::hello_answer::Verdict;
 use proto::raft::raft_peer_server::RaftPeer;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -17,13 +18,13 @@ use crate::core::Core;
 use crate::error::WriteError;
 use crate::founding;
 use crate::group::Group;
-use crate::meta::{MetaAnswer, MetaCommand};
+use crate::meta::{Member, MetaAnswer, MetaCommand};
 use crate::proposer::{Proposal, Rejected};
 use crate::runtime;
 use crate::snapshot::Snapshot;
 use crate::transfer::{self, Head};
-use crate::types::{GroupId, META_GROUP, Proposed, TypeConfig};
-use crate::{controller, convert, forward, identity, members, status};
+use crate::types::{GroupId, META_GROUP, Proposed, TypeConfig, Vote};
+use crate::{controller, convert, forward, heal, identity, members, status};
 
 /// Answers of one forwarding stream that wait to be sent.
 const ANSWERS_MAX: usize = 4096;
@@ -194,6 +195,16 @@ impl RaftPeer for PeerService {
         Ok(Response::new(members::change(&self.core, request.into_inner()).await))
     }
 
+    type FetchImageStream = AnswerStream<wire::SnapshotFrame>;
+
+    async fn fetch_image(&self, request: Request<wire::FetchImageRequest>) -> Answer<Self::FetchImageStream> {
+        let request = request.into_inner();
+        let group = group(&self.core, request.group)?;
+        let image = heal::image_of(&group, request.at_least).await.map_err(Status::unavailable)?;
+        let outgoing = transfer::send(request.group, &Vote::new(0, 0), image);
+        Ok(Response::new(Box::pin(outgoing.frames.map(Ok))))
+    }
+
     async fn peer_status(&self, _request: Request<wire::StatusRequest>) -> Answer<wire::NodeStatus> {
         Ok(Response::new(status::node_status(&self.core)))
     }
@@ -230,6 +241,22 @@ fn checked(
 }
 
 impl AdminService {
+    /// Only who knows what was in a node's directory may have the node replaced without an operator.
+    fn check_replaced(&self, replaced: &wire::Replaced) -> Result<(), Status> {
+        let state = self.core.state();
+        if state.cluster_id != replaced.cluster_id {
+            return Err(Status::failed_precondition(format!("this is cluster {}, not {}", state.cluster_id, replaced.cluster_id)));
+        }
+        let founders = identity::load_founders(self.core.common.writer.db()).map_err(stopped)?;
+        match founding::verdict(&self.core, founders.as_ref(), replaced.node_id, replaced.directory_id) {
+            Verdict::SameDirectory => Ok(()),
+            Verdict::OtherDirectory => {
+                Err(Status::failed_precondition(format!("the cluster knows another directory as node {}", replaced.node_id)))
+            }
+            Verdict::Unknown => Err(Status::unavailable(format!("the directory of node {} is not known here", replaced.node_id))),
+        }
+    }
+
     async fn command(&self, command: MetaCommand) -> Result<MetaAnswer, Status> {
         let deadline = Instant::now() + ADMIN_TIMEOUT;
         let proposed = self.core.propose(META_GROUP, command.encode().into(), deadline).await;
@@ -251,10 +278,19 @@ impl Admin for AdminService {
         let request = request.into_inner();
         let token = identity::token(request.directory_id);
         let (grpc, http) = (request.grpc_address, request.http_address);
+        if let Some(replaced) = &request.replaces {
+            self.check_replaced(replaced)?;
+        }
         let answer = self.command(MetaCommand::Admit { token, grpc, http, format: self.format }).await?;
         let MetaAnswer::Admitted { node } = answer else {
             return Err(Status::internal(format!("the meta group answered {answer:?}")));
         };
+        if let Some(wire::Replaced { node_id: old, .. }) = request.replaces
+            && !self.core.state().member(old).is_some_and(Member::is_removed)
+        {
+            self.command(MetaCommand::Drain { node: old, replacement: Some(node) }).await?;
+            tracing::warn!(old, node, "a node lost its log; another id takes its place");
+        }
         let state = self.core.state();
         let living = state.members.values().filter(|member| !member.is_removed());
         Ok(Response::new(wire::JoinAnswer {

@@ -93,13 +93,13 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             }
         };
         self.durable.advance(self.marker.clone());
-        let Marker { meta, callers } = self.marker.clone();
+        let Marker { meta, callers, .. } = self.marker.clone();
         Ok(Snapshot { meta, snapshot: SnapshotData { image, callers } })
     }
 }
 
 impl SnapshotBuilder {
-    async fn seal_shard(&self, shard: &Arc<Shard>, frozen: Option<Frozen>) -> io::Result<()> {
+    async fn seal_shard(&mut self, shard: &Arc<Shard>, frozen: Option<Frozen>) -> io::Result<()> {
         let frozen = match frozen {
             None => None,
             Some(frozen) => {
@@ -109,6 +109,7 @@ impl SnapshotBuilder {
             }
         };
         self.enter(Stage::Mark);
+        self.marker.image = shard.stamp();
         write_marker(&self.writer, self.group, &self.marker).await?;
         if let Some(frozen) = frozen {
             self.enter(Stage::Release);

@@ -57,7 +57,7 @@ impl StateMachine {
         writer: LogWriter,
         image_lock: ImageLock,
     ) -> io::Result<Self> {
-        let Marker { meta, callers } = durable.marker();
+        let Marker { meta, callers, .. } = durable.marker();
         let callers = CallerMemory::decode(callers)?;
         let (applied, membership) = (meta.last_log_id, meta.last_membership);
         applied_index.send_replace(applied.map(|id| id.index()));
@@ -105,7 +105,7 @@ impl StateMachine {
 
     fn marker(&self) -> Marker {
         let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
-        Marker { meta, callers: self.callers.encode() }
+        Marker { meta, callers: self.callers.encode(), image: 0 }
     }
 
     /// Freezes what was applied so far; a closed group has nothing to seal, and building fails.
@@ -135,11 +135,12 @@ impl StateMachine {
         }
         // Decoded first: an image that this build cannot read must not replace the one that it can.
         let callers = CallerMemory::decode(data.callers.clone())?;
-        let marker = Marker { meta: meta.clone(), callers: data.callers };
+        let mut marker = Marker { meta: meta.clone(), callers: data.callers, image: 0 };
         match (&mut self.machine, data.image) {
             (Machine::Shard(machine), Image::ReceivedShard { import, incarnation }) => {
                 machine.shard = blocking(move || import.finish()).await?;
                 machine.incarnation = incarnation;
+                marker.image = machine.shard.stamp();
                 write_marker(&self.writer, self.group, &marker).await?;
             }
             (Machine::Meta(machine), Image::Meta(image)) => {
@@ -243,7 +244,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 (_, None) => return Ok(None),
             },
         };
-        let Marker { meta, callers } = marker;
+        let Marker { meta, callers, .. } = marker;
         if meta.last_log_id.is_none() {
             return Ok(None);
         }

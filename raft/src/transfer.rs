@@ -47,7 +47,7 @@ pub fn send(group: GroupId, vote: &Vote, snapshot: Snapshot) -> Outgoing {
     let head = wire::SnapshotHead {
         group,
         vote: Some(convert::vote_to_proto(vote)),
-        marker: Some(convert::marker_to_proto(&Marker { meta, callers })),
+        marker: Some(convert::marker_to_proto(&Marker { meta, callers, image: 0 })),
         incarnation,
         image_bytes: image.map_or(0, |image| image.len() as u64),
         image_crc32c: image.map_or(0, |image| crc32c::crc32c(image)),

@@ -93,4 +93,6 @@ pub struct Marker {
     pub meta: SnapshotMeta,
     /// An encoded [`crate::callers::CallerMemory`].
     pub callers: Bytes,
+    /// The stamp of the shard's content on this node's disk, see [`storage::Shard::stamp`].
+    pub image: u64,
 }

@@ -80,6 +80,14 @@ pub struct StorageSettings {
     pub head_age: Duration,
     pub log_bytes: usize,
     pub exemplars_max: usize,
+    pub scrub: ScrubSettings,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ScrubSettings {
+    /// None: never.
+    pub interval: Option<Duration>,
+    pub bytes_per_second: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -251,6 +259,10 @@ fn read_storage(layers: &Layers) -> Result<StorageSettings, ConfigError> {
         head_age: layers.read("storage.head_age", value::duration_above_zero)?,
         log_bytes: layers.read("storage.log_bytes", value::size_above_zero)?,
         exemplars_max: layers.read("storage.exemplars_max", value::count)?,
+        scrub: ScrubSettings {
+            interval: Some(layers.read("storage.scrub_interval", value::duration)?).filter(|interval| !interval.is_zero()),
+            bytes_per_second: layers.read("storage.scrub_bytes_per_second", value::size_above_zero)?,
+        },
     })
 }
 

@@ -17,6 +17,7 @@ const KIND_TIMES_MAX: u8 = 2;
 const KIND_ACTIVE: u8 = 3;
 const KIND_TOMBSTONES: u8 = 4;
 const KIND_BESIDE: u8 = 5;
+const KIND_SEAL: u8 = 6;
 
 /// Series whose newest times stand in one record.
 const TIMES_MAX_SERIES: usize = 4096;
@@ -41,6 +42,8 @@ pub(crate) enum Record {
     Tombstones,
     /// Exemplars and metadata.
     Beside,
+    /// The number of the last seal, little endian.
+    Seal,
 }
 
 impl Record {
@@ -48,6 +51,7 @@ impl Record {
         match self {
             Self::Tombstones => KIND_TOMBSTONES,
             Self::Beside => KIND_BESIDE,
+            Self::Seal => KIND_SEAL,
         }
     }
 }

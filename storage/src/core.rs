@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::catalog;
+use crate::damage::{self, Damages};
 use crate::fault::{Result, StorageError};
 use crate::index::DAY_MS;
 use crate::keys::{FAMILY_META, FAMILY_SERIES};
@@ -53,6 +54,9 @@ pub(crate) struct Core {
     pub files: SortedFiles,
     /// Encoded chunks that all shards keep in memory, in bytes.
     pub recent_bytes: AtomicU64,
+    pub damages: Damages,
+    /// None in memory.
+    pub directory: Option<PathBuf>,
     /// Days before this one are expired; nothing is sealed into them.
     first_day: AtomicI64,
     hash_key: Mutex<Option<HashKey>>,
@@ -62,11 +66,12 @@ pub(crate) struct Core {
 impl Core {
     /// Opens the *state* instance in `directory`.
     pub fn open(directory: &Path, options: EngineOptions) -> Result<Self> {
+        damage::refuse_noted(directory)?;
         let tuning = StateTuning { block_cache_bytes: options.block_cache_bytes };
         let rocks = Rocks::open_state(&directory.join("rocks"), &tuning)?;
         let ingest = directory.join("ingest");
         recreate(&ingest)?;
-        Self::over(rocks, ingest, options)
+        Ok(Self { directory: Some(directory.to_path_buf()), ..Self::over(rocks, ingest, options)? })
     }
 
     /// Opens the *state* instance in memory.
@@ -84,6 +89,8 @@ impl Core {
             options,
             files: SortedFiles::new(ingest),
             recent_bytes: AtomicU64::new(0),
+            damages: Damages::default(),
+            directory: None,
             first_day: AtomicI64::new(i64::MIN),
             hash_key: Mutex::new(hash_key),
             generation: Mutex::new(generation),

@@ -1,18 +1,21 @@
 //! All shards of one node, over one *state* instance.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use crate::catalog::{self, CatalogWriter, ShardRecord};
 use crate::core::{Core, EngineOptions};
+use crate::damage;
 use crate::fault::{Result, StorageError};
 use crate::index::DAY_MS;
 use crate::index::day_of;
 use crate::keys::RunKey;
-use crate::keys::{BUCKET_MS, Bucket, FAMILY_RAW_PREFIX, FAMILY_SERIES, Owner, day_of_family};
+use crate::keys::{BUCKET_MS, Bucket, FAMILY_META, FAMILY_RAW_PREFIX, FAMILY_SERIES, Owner, day_of_family};
 use crate::labels::{HashKey, ShardId};
 use crate::memory_disk::MemoryDisk;
 use crate::rocks::Caching;
@@ -83,9 +86,10 @@ impl Engine {
             }
         };
         self.retire(shards.remove(&id))?;
-        self.sweep(id, Some(record.generation))?;
+        self.sweep(id, Some(record.generation)).inspect_err(|error| self.core.damages.report(id, error))?;
         let owner = Owner { shard: id, generation: record.generation };
-        let shard = Arc::new(Shard::load(&self.core, owner, incarnation)?);
+        let loaded = Shard::load(&self.core, owner, incarnation).inspect_err(|error| self.core.damages.report(id, error));
+        let shard = Arc::new(loaded?);
         shards.insert(id, shard.clone());
         Ok(shard)
     }
@@ -114,7 +118,8 @@ impl Engine {
     /// Begins to receive a shard's content. The shard is usually open already, under the same incarnation
     /// (do not open it for the first time while this goes on); it keeps its content until `install`.
     pub fn import(self: &Arc<Self>, id: ShardId, incarnation: u64) -> Result<SnapshotImport> {
-        let owner = Owner { shard: id, generation: self.core.next_generation()? };
+        let generation = self.core.next_generation().inspect_err(|error| self.core.damages.report_database(error))?;
+        let owner = Owner { shard: id, generation };
         Ok(SnapshotImport { writer: SnapshotWriter::new(self.core.clone(), owner), engine: self.clone(), incarnation })
     }
 
@@ -183,13 +188,78 @@ impl Engine {
         self.core.rocks.checkpoint(&directory.join("rocks"))
     }
 
+    /// Why nothing in here can be trusted any more, if so. The engine must be opened anew in an empty directory, and its shards
+    /// come from other nodes.
+    pub fn damage(&self) -> Option<String> {
+        self.core.damages.of_database()
+    }
+
+    /// Shards whose content cannot be trusted any more, and why: discard them.
+    pub fn damaged_shards(&self) -> BTreeMap<ShardId, String> {
+        self.core.damages.of_shards()
+    }
+
+    /// Keeps the next start from trusting this directory.
+    pub fn condemn(&self, reason: &str) -> Result<()> {
+        match &self.core.directory {
+            Some(directory) => damage::leave_note(directory, reason),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads everything on disk and compares checksums; `pace` is told the bytes of each piece and may wait, or answer false to
+    /// end. What is damaged is told by [`Self::damage`] and [`Self::damaged_shards`]. Answers whether it came to the end.
+    pub fn scrub(&self, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool> {
+        let mut goes_on = true;
+        let mut pace = |bytes| {
+            goes_on = goes_on && pace(bytes);
+            goes_on
+        };
+        for family in [FAMILY_SERIES, FAMILY_META] {
+            let read = self.core.rocks.scan(family, &[], None, Caching::Bypass).and_then(|mut scan| {
+                while let Some((key, value)) = scan.item()? {
+                    if !pace((key.len() + value.len()) as u64) {
+                        break;
+                    }
+                    scan.advance();
+                }
+                Ok(())
+            });
+            if let Err(error) = read {
+                self.core.damages.report(ShardId::MAX, &error);
+                return Err(error);
+            }
+        }
+        for shard in self.shards() {
+            if let Err(error) = shard.scrub(&mut pace) {
+                tracing::error!(shard = shard.id(), %error, "scrub");
+            }
+        }
+        Ok(goes_on)
+    }
+
+    /// Removes a damaged shard's content without reading it. It is closed afterwards and its damage forgotten.
+    pub fn discard_shard(&self, id: ShardId) -> Result<()> {
+        let mut shards = self.shards.lock();
+        let record = catalog::read_shard(&self.core.rocks, id)?;
+        catalog::write_shard(&self.core.rocks, id, None)?;
+        if let Some(shard) = shards.remove(&id) {
+            shard.state().discarded.store(true, Ordering::SeqCst);
+        }
+        if let Some(ShardRecord { generation, .. }) = record {
+            remove_content(&self.core, Owner { shard: id, generation })?;
+        }
+        self.core.damages.forget(id);
+        Ok(())
+    }
+
     /// Sizes of everything.
     pub fn stats(&self) -> Result<EngineStats> {
         Ok(EngineStats {
             shards: self.shards().iter().map(|shard| (shard.id(), shard.stats())).collect(),
             raw_bytes: self.core.rocks.table_bytes(FAMILY_RAW_PREFIX)?,
             series_bytes: self.core.rocks.table_bytes(FAMILY_SERIES)?,
-            recent_bytes: self.core.recent_bytes.load(std::sync::atomic::Ordering::Relaxed),
+            recent_bytes: self.core.recent_bytes.load(Ordering::Relaxed),
         })
     }
 
@@ -273,7 +343,7 @@ impl SnapshotImport {
     ///
     /// Errors: `Corrupt` or `Format` when the frame is not what was sent; start the transfer over.
     pub fn push(&mut self, frame: &[u8]) -> Result<()> {
-        self.writer.push(frame)
+        self.writer.push(frame).inspect_err(|error| self.engine.core.damages.report_database(error))
     }
 
     /// Makes the content durable and puts it in the place of the shard's old one, in one step. An open
@@ -281,6 +351,7 @@ impl SnapshotImport {
     ///
     /// Errors: `Corrupt` when frames are missing.
     pub fn finish(self) -> Result<Arc<Shard>> {
-        self.engine.install(self.writer, self.incarnation)
+        let engine = self.engine;
+        engine.install(self.writer, self.incarnation).inspect_err(|error| engine.core.damages.report_database(error))
     }
 }

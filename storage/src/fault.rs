@@ -53,7 +53,22 @@ pub enum StorageError {
 /// Shorthand used by the whole crate.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 
+/// What is corrupt when a file of the database itself is, and with it more than one shard.
+pub(crate) const DATABASE: &str = "database";
+/// What is corrupt when a file is that holds chunks of one shard.
+pub(crate) const RUN_FILE: &str = "run file";
+
 impl StorageError {
+    /// Whether bytes on this disk are not what was written. (A newer version's bytes are fine.)
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Format(crate::error::Error::Corrupt { .. }))
+    }
+
+    /// Whether the damage may reach beyond one shard.
+    pub(crate) fn is_of_database(&self) -> bool {
+        matches!(self, Self::Corrupt { what, .. } if *what == DATABASE)
+    }
+
     /// Wraps an error of the operating system about `path`.
     pub(crate) fn file(action: &'static str, path: &Path, source: std::io::Error) -> Self {
         Self::File { action, path: path.to_path_buf(), source }

@@ -7,7 +7,7 @@
 //!   timestamps (`0 id`), then the chunks (`1 metric series part`), so that a scan over a metric is contiguous, then the
 //!   chunks of native histograms (`2 metric series part`).
 //! - family `series`: `shard generation 1 series` → its definition; `2 block` → newest times of 4096 series;
-//!   `3 day` → the series active in a day; `4` → tombstones; `5` → exemplars and metadata.
+//!   `3 day` → the series active in a day; `4` → tombstones; `5` → exemplars and metadata; `6` → the last seal.
 //! - family `meta`: `shard id` → the shard's incarnation and generation, and a few facts of the engine.
 //!
 //! The *generation* is replaced when a shard's content is replaced as a whole (a snapshot is installed, or

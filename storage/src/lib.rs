@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod fault;
+mod durable_file;
 pub mod varint;
 pub mod bits;
 pub mod decimal;
@@ -25,6 +26,7 @@ mod head;
 mod memory_disk;
 mod rocks;
 mod high_water;
+mod damage;
 pub mod log_db;
 pub mod keys;
 mod run;
@@ -44,6 +46,7 @@ mod engine;
 pub use apply::{Applied, PartOutcome};
 pub use batch::Deletion;
 pub use core::EngineOptions;
+pub use durable_file::{sync_directory_of, write_durably};
 pub use engine::{Engine, EngineStats, SnapshotImport};
 pub use error::Error;
 pub use exemplar::{Exemplar, Metadata, MetricType};

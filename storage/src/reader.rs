@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::fault::Result;
+use crate::fault::{Result, StorageError};
 use crate::head::HeadSamples;
 use crate::histogram::{self, Histogram, chunk::Sample};
 use crate::keys::{ChunkKind, ChunkPlace, RunEntry};
@@ -58,6 +58,16 @@ impl Reader {
     ///
     /// Errors: `Corrupt`, `Format` or `Database` when this replica's disk cannot be trusted or read.
     pub fn read(&mut self, series: SeriesId, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<()> {
+        let read = self.merge_all(series, start_ms, end_ms, timestamps, values);
+        self.state.noting(read)?;
+        // Asked after reading: files are removed after this was set.
+        match self.state.discarded.load(Ordering::SeqCst) {
+            true => Err(StorageError::corrupt("shard", "its content was damaged and is being replaced")),
+            false => Ok(()),
+        }
+    }
+
+    fn merge_all(&mut self, series: SeriesId, start_ms: i64, end_ms: i64, timestamps: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<()> {
         timestamps.clear();
         values.clear();
         self.head.clear();

@@ -24,7 +24,7 @@ use crate::keys::{Bucket, RunKey, bucket_of, bucket_start, day_of_bucket};
 use crate::reader::{merge, split};
 use crate::run::Run;
 use crate::run_writer::RunWriter;
-use crate::state::{Sealing, ShardState, is_expired};
+use crate::state::{Sealing, ShardState, encode_seal, is_expired};
 
 /// Everything a shard applied up to one log entry, on its way to the disk.
 pub struct Frozen {
@@ -67,6 +67,10 @@ impl Frozen {
 
     /// Writes everything to disk; durable and readable there when it returns. Any thread; once.
     pub fn persist(&self) -> Result<Sealed> {
+        self.state.noting(self.write())
+    }
+
+    fn write(&self) -> Result<Sealed> {
         let state = &self.state;
         let mut sealing = state.sealing.lock();
         let mut encoder = Encoder::new();
@@ -167,6 +171,7 @@ impl Frozen {
             // After the activity: a deletion that is in the one and not in the other comes again with the log.
             writer.put_record(Record::Tombstones, &state.run_list().tombstones.encode())?;
         }
+        writer.put_record(Record::Seal, &encode_seal(self.head.seal as u32))?;
         let beside = state.beside.lock().encode_changed();
         if let Some((bytes, _)) = &beside {
             writer.put_record(Record::Beside, bytes)?;
@@ -176,6 +181,7 @@ impl Frozen {
             state.beside.lock().is_durable(changes);
         }
         state.durable_series.fetch_max(self.series_count, Ordering::Relaxed);
+        state.stamped_seal.fetch_max(self.head.seal, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -80,7 +80,8 @@ impl Shard {
     /// Errors: only faults of this node. The caller stops using this replica then.
     pub fn apply(&self, index: u64, payload: &[u8]) -> Result<Applied> {
         let mut scratch = self.scratch.lock();
-        self.state().apply(index, payload, &mut scratch)
+        let state = self.state();
+        state.noting(state.apply(index, payload, &mut scratch))
     }
 
     /// The numbers of series by hash, `UNKNOWN_SERIES` where there is none; `out` is replaced. Any
@@ -211,7 +212,20 @@ impl Shard {
 
     /// Merges the runs of one bucket into long chunks. Any thread; answers the samples written.
     pub fn compact(&self, bucket: Bucket) -> Result<u64> {
-        self.state().compact(bucket)
+        let state = self.state();
+        state.noting(state.compact(bucket))
+    }
+
+    /// Reads everything on disk and compares checksums; see [`crate::Engine::scrub`].
+    pub(crate) fn scrub(&self, pace: &mut dyn FnMut(u64) -> bool) -> Result<()> {
+        let state = self.state();
+        state.noting(state.read_all(pace))
+    }
+
+    /// Grows with every seal on disk, and when a snapshot is installed. A shard that has a smaller one than before has lost
+    /// something.
+    pub fn stamp(&self) -> u64 {
+        self.state().stamp()
     }
 
     /// A hash over all (series, time, value), whatever their order and wherever they are: equal on
@@ -237,7 +251,8 @@ impl Shard {
 
     /// Begins to export the durable image: at least everything persisted before this call.
     pub fn export(&self) -> Result<SnapshotReader> {
-        SnapshotReader::new(self.state())
+        let state = self.state();
+        state.noting(SnapshotReader::new(Arc::clone(&state)))
     }
 
     /// Sizes.

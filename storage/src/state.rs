@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -47,6 +47,10 @@ pub(crate) struct ShardState {
     pub unsaved: Mutex<Unsaved>,
     /// Exemplars and metadata.
     pub beside: Mutex<Beside>,
+    /// See `ShardState::stamp`.
+    pub stamped_seal: AtomicU64,
+    /// Its files are being removed although readers may hold it: what they find is incomplete.
+    pub discarded: AtomicBool,
 }
 
 /// What deletions changed and no seal has written.
@@ -85,6 +89,10 @@ impl ShardState {
             Some(bytes) => Beside::decode(&bytes)?,
             None => Beside::default(),
         };
+        let stamped_seal = match catalog::read_record(&core.rocks, owner, Record::Seal)? {
+            Some(bytes) => decode_seal(&bytes)?,
+            None => 0,
+        };
         // No later seal may come under a tombstone, also when the runs it was made for are gone.
         runs.sealed = runs.sealed.max(runs.tombstones.bound_max());
         let sealed = u32::try_from(runs.sealed).map_err(|_| StorageError::corrupt("tombstones", format!("seal {}", runs.sealed)))?;
@@ -104,7 +112,26 @@ impl ShardState {
             deletions,
             unsaved: Mutex::default(),
             beside: Mutex::new(beside),
+            stamped_seal: AtomicU64::new(stamped_seal),
+            discarded: AtomicBool::new(false),
         })
+    }
+
+    /// Grows with every seal that is on disk, and with every content that replaces another; 0 before the first. What a reader
+    /// finds after a restart must not have a smaller one than the marker that was written behind it.
+    pub fn stamp(&self) -> u64 {
+        match self.stamped_seal.load(Ordering::Relaxed) {
+            0 => 0,
+            seal => u64::from(self.owner.generation) << 32 | seal,
+        }
+    }
+
+    /// Files what a failure tells about this disk.
+    pub fn noting<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.core.damages.report(self.owner.shard, error);
+        }
+        result
     }
 
     /// The runs as of now.
@@ -173,6 +200,25 @@ impl ShardState {
         *current = Arc::new(list);
     }
 
+    /// Reads all runs, for their checksums. A day that expires meanwhile is no damage.
+    pub fn read_all(&self, pace: &mut dyn FnMut(u64) -> bool) -> Result<()> {
+        let rocks = &self.core.rocks;
+        for run in self.run_list().all() {
+            let family = run.key.family();
+            if !rocks.has_family(&family) {
+                continue;
+            }
+            let mut scan = rocks.scan(&family, &run.key.prefix(), Some(&run.key.end()), Caching::Bypass)?;
+            while let Some((key, value)) = scan.item()? {
+                if !pace((key.len() + value.len()) as u64) {
+                    return Ok(());
+                }
+                scan.advance();
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the files of replaced runs that nobody reads any more.
     pub fn remove_retired(&self) -> Result<()> {
         let mut retired = self.retired.lock();
@@ -227,6 +273,16 @@ fn restore_time_max(head: &Head, index: &Index, series: SeriesId, time_max: i64)
         }
         None => head.restore_time_max(series, day_of(time_max).saturating_add(1).saturating_mul(DAY_MS).saturating_sub(1)),
     }
+}
+
+/// Seals are numbered from 1; a content that came as a whole and was not sealed since counts as 1 too.
+pub(crate) fn encode_seal(seal: u32) -> [u8; 4] {
+    seal.max(1).to_le_bytes()
+}
+
+fn decode_seal(bytes: &[u8]) -> Result<u64> {
+    let bytes = bytes.try_into().map_err(|_| StorageError::corrupt("number of a seal", format!("{} bytes", bytes.len())))?;
+    Ok(u64::from(u32::from_le_bytes(bytes)))
 }
 
 fn load_series(core: &Core, owner: Owner) -> Result<(Index, SeriesMap)> {

@@ -18,7 +18,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -26,8 +26,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::damage;
 use crate::fault::{Result, StorageError};
-use crate::high_water::{HighWater, Mark};
+use crate::high_water::{HighWater, Mark, Reach};
 use crate::memory_disk::MemoryDisk;
 use crate::rocks::{Batch, Caching, Durability, FAMILY_DEFAULT, LogTuning, Rocks};
 
@@ -92,6 +93,8 @@ pub struct LogDb {
     poison: OnceLock<String>,
     water: Mutex<Water>,
     written_bytes: AtomicU64,
+    /// None in memory.
+    directory: Option<PathBuf>,
 }
 
 /// Marks on their way to the high-water file.
@@ -106,21 +109,29 @@ struct Water {
 impl LogDb {
     /// Opens the log in `directory`, creating it when there is none, and recovers what was synced.
     ///
-    /// Errors: `Corrupt` when recovery meets damage other than an unfinished tail.
+    /// Errors: `Corrupt` when recovery meets damage other than an unfinished tail, when it brings back less than was synced, and
+    /// when damage was found before the last stop.
     pub fn open(directory: &Path, options: LogOptions) -> Result<Self> {
         let tuning = LogTuning { wal_bytes_max: options.wal_bytes_max, memtable_bytes: options.memtable_bytes };
-        Ok(Self::over(Rocks::open_log(directory, &tuning)?, HighWater::open(directory)?, options))
+        damage::refuse_noted(directory)?;
+        let mut log = Self::over(Rocks::open_log(directory, &tuning)?, HighWater::open(directory)?, options)?;
+        log.directory = Some(directory.to_path_buf());
+        Ok(log)
     }
 
     /// Opens the log on a disk in memory.
     pub fn open_in_memory(disk: &MemoryDisk, options: LogOptions) -> Result<Self> {
-        Ok(Self::over(Rocks::open_in_memory(disk)?, HighWater::open_in_memory(disk)?, options))
+        Self::over(Rocks::open_in_memory(disk)?, HighWater::open_in_memory(disk)?, options)
     }
 
-    fn over(rocks: Rocks, file: HighWater, options: LogOptions) -> Self {
-        let written = file.durable().clone();
-        let water = Water { file, written, shortenings: 0, saved_at: Instant::now() };
-        Self { rocks, options, poison: OnceLock::new(), water: Mutex::new(water), written_bytes: AtomicU64::new(0) }
+    fn over(rocks: Rocks, file: HighWater, options: LogOptions) -> Result<Self> {
+        let (synced, found) = (file.durable().last_write, rocks.last_write());
+        if found < synced {
+            return Err(StorageError::corrupt("log", format!("it ends with write {found}, but write {synced} had been synced")));
+        }
+        let written = file.durable().marks.clone();
+        let water = Mutex::new(Water { file, written, shortenings: 0, saved_at: Instant::now() });
+        Ok(Self { rocks, options, poison: OnceLock::new(), water, written_bytes: AtomicU64::new(0), directory: None })
     }
 
     /// Applies a batch: readable when it returns, durable after the next `sync`.
@@ -140,24 +151,30 @@ impl LogDb {
         Ok(())
     }
 
+    /// Where it lies; nowhere when it is in memory.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
     /// Makes everything written before this call durable, for all groups, with one `fdatasync`.
     pub fn sync(&self) -> Result<()> {
         self.check_poison()?;
         let (covered, shortenings, saved_at) = {
             let water = self.water.lock();
-            let due = water.saved_at.elapsed() >= self.options.high_water_interval;
-            (due.then(|| water.written.clone()), water.shortenings, water.saved_at)
+            (Reach { marks: water.written.clone(), last_write: self.rocks.last_write() }, water.shortenings, water.saved_at)
         };
         self.poisoning(self.rocks.sync_wal())?;
-        let Some(covered) = covered else {
-            return Ok(());
-        };
         let mut water = self.water.lock();
         if water.shortenings != shortenings || water.saved_at != saved_at {
             return Ok(());
         }
-        water.saved_at = Instant::now();
-        let saved = water.file.replace(covered);
+        let saved = match water.saved_at.elapsed() >= self.options.high_water_interval {
+            true => {
+                water.saved_at = Instant::now();
+                water.file.replace(covered)
+            }
+            false => water.file.note(&covered),
+        };
         drop(water);
         self.poisoning(saved)
     }
@@ -177,6 +194,10 @@ impl LogDb {
     ///
     /// Errors: `Corrupt` when a checksum does not match.
     pub fn read_entries(&self, group: u64, range: Range<u64>, bytes_max: usize) -> Result<Vec<LogEntry>> {
+        self.noting(self.scan_entries(group, range, bytes_max))
+    }
+
+    fn scan_entries(&self, group: u64, range: Range<u64>, bytes_max: usize) -> Result<Vec<LogEntry>> {
         let mut entries = Vec::new();
         if range.is_empty() {
             return Ok(entries);
@@ -225,14 +246,14 @@ impl LogDb {
 
     /// A small fact stored with `LogBatch::put_meta`.
     pub fn get_meta(&self, group: u64, name: &str) -> Result<Option<Bytes>> {
+        self.noting(self.find_meta(group, name))
+    }
+
+    fn find_meta(&self, group: u64, name: &str) -> Result<Option<Bytes>> {
         let Some(value) = self.rocks.get(FAMILY_DEFAULT, &meta_key(group, name))? else {
             return Ok(None);
         };
-        let (checksum, payload) = split_checksum(&value, "meta value")?;
-        if checksum != crc32c::crc32c_append(crc32c::crc32c(&meta_key(group, name)), payload) {
-            return Err(StorageError::corrupt("meta value", format!("{name} of group {group}")));
-        }
-        Ok(Some(Bytes::copy_from_slice(payload)))
+        Ok(Some(Bytes::copy_from_slice(check_meta(&meta_key(group, name), &value)?)))
     }
 
     /// All groups that have a meta value, an entry or a purged index.
@@ -251,7 +272,7 @@ impl LogDb {
 
     /// Compares every group with its high-water mark. Call once after opening, before voting.
     pub fn check_high_water(&self) -> Result<Vec<ShortenedLog>> {
-        let marks = self.water.lock().file.durable().clone();
+        let marks = self.water.lock().file.durable().marks.clone();
         let mut shortened = Vec::new();
         for (group, expected) in marks {
             let last = self.last_entry(group)?.map(|entry| Mark { index: entry.index, term: entry.term });
@@ -323,7 +344,10 @@ impl LogDb {
     /// not mistaken for a loss. The next sync writes a new one.
     fn lower_marks(&self, changes: &[(u64, MarkChange)]) -> Result<()> {
         let mut water = self.water.lock();
-        let mut marks = water.file.durable().clone();
+        if changes.iter().all(|(_, change)| matches!(change, MarkChange::Reached(_))) {
+            return Ok(());
+        }
+        let Reach { mut marks, last_write } = water.file.durable().clone();
         for (group, change) in changes {
             let (is_shortening, keeps_mark) = match change {
                 MarkChange::Reached(_) => (false, true),
@@ -335,7 +359,42 @@ impl LogDb {
                 marks.remove(group);
             }
         }
-        water.file.replace(marks)
+        water.file.replace(Reach { marks, last_write })
+    }
+
+    /// Reads everything and compares checksums; `pace` is told the bytes of each piece and may wait, or answer false to end.
+    ///
+    /// Errors: `Corrupt`, and a note that keeps the next start from trusting this log.
+    pub fn scrub(&self, pace: &mut dyn FnMut(u64) -> bool) -> Result<()> {
+        self.noting(self.read_all(pace))
+    }
+
+    fn read_all(&self, pace: &mut dyn FnMut(u64) -> bool) -> Result<()> {
+        let mut scan = self.rocks.scan(FAMILY_DEFAULT, &[], None, Caching::Bypass)?;
+        while let Some((key, value)) = scan.item()? {
+            match key.first() {
+                Some(&KIND_ENTRY) => drop(decode_entry(group_of(key)?, key, value)?),
+                Some(&KIND_META) => drop(check_meta(key, value)?),
+                _ => {}
+            }
+            if !pace((key.len() + value.len()) as u64) {
+                break;
+            }
+            scan.advance();
+        }
+        Ok(())
+    }
+
+    /// Leaves a note for the next start when the log turns out to be damaged.
+    fn noting<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && error.is_damage()
+            && let Some(directory) = &self.directory
+            && let Err(failed) = damage::leave_note(directory, &error.to_string())
+        {
+            tracing::error!(error = %failed, "note that the log is damaged");
+        }
+        result
     }
 
     fn check_poison(&self) -> Result<()> {
@@ -359,9 +418,10 @@ impl Drop for LogDb {
         if self.poison.get().is_some() || self.rocks.sync_wal().is_err() {
             return;
         }
+        let last_write = self.rocks.last_write();
         let water = self.water.get_mut();
-        let written = water.written.clone();
-        if let Err(error) = water.file.replace(written) {
+        let marks = water.written.clone();
+        if let Err(error) = water.file.replace(Reach { marks, last_write }) {
             tracing::warn!(%error, "save high-water mark on close");
         }
     }
@@ -492,6 +552,15 @@ fn entry_checksum_seed(group: u64, index: u64, term: u64) -> u32 {
 fn split_checksum<'a>(value: &'a [u8], what: &'static str) -> Result<(u32, &'a [u8])> {
     let (checksum, rest) = value.split_first_chunk::<4>().ok_or_else(|| StorageError::corrupt(what, format!("{} bytes", value.len())))?;
     Ok((u32::from_be_bytes(*checksum), rest))
+}
+
+/// The value of a small fact, when its checksum is right.
+fn check_meta<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8]> {
+    let (checksum, payload) = split_checksum(value, "meta value")?;
+    if checksum != crc32c::crc32c_append(crc32c::crc32c(key), payload) {
+        return Err(StorageError::corrupt("meta value", String::from_utf8_lossy(key.get(9..).unwrap_or_default())));
+    }
+    Ok(payload)
 }
 
 fn decode_entry(group: u64, key: &[u8], value: &[u8]) -> Result<LogEntry> {

@@ -148,12 +148,17 @@ fn a_log_shorter_than_its_mark_is_noticed() {
     let saved: Vec<_> =
         ["high_water.0", "high_water.1"].map(|name| (name, std::fs::read(directory.path().join(name)).unwrap_or_default())).into();
     let other = tempfile::tempdir().unwrap();
+    let log = LogDb::open(other.path(), small()).unwrap();
+    put(&log, 1, 1..10, 3);
+    put(&log, 2, 1..11, 2);
+    // As many writes as there were before, but other ones.
+    put(&log, 3, 1..11, 2);
+    drop(log);
+    std::fs::remove_file(other.path().join("high_water.latest")).unwrap();
     for (name, bytes) in saved {
         std::fs::write(other.path().join(name), bytes).unwrap();
     }
     let log = LogDb::open(other.path(), small()).unwrap();
-    put(&log, 1, 1..10, 3);
-    put(&log, 2, 1..11, 2);
     let shortened = log.check_high_water().unwrap();
     let expected = Mark { index: 10, term: 3 };
     assert_eq!(
@@ -197,4 +202,62 @@ fn purged_space_comes_back() {
     log.write(batch).unwrap();
     log.reclaim().unwrap();
     assert!(log.table_bytes().unwrap() < 1 << 20, "{} bytes left", log.table_bytes().unwrap());
+}
+
+#[test]
+fn the_loss_of_any_synced_write_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    // The slots that are synced lag far behind.
+    let options = LogOptions { high_water_interval: Duration::from_secs(3600), ..small() };
+    let log = LogDb::open(directory.path(), options.clone()).unwrap();
+    put(&log, 1, 1..11, 3);
+    log.sync().unwrap();
+    let mut vote = LogBatch::new();
+    vote.put_meta(1, "vote", b"for node 2 in term 4");
+    log.write(vote).unwrap();
+    log.sync().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    copy_files(directory.path(), copy.path());
+    drop(log);
+    assert_eq!(LogDb::open(copy.path(), options.clone()).unwrap().get_meta(1, "vote").unwrap().unwrap(), "for node 2 in term 4");
+
+    // As the process left it, but for the last bytes of the write-ahead log.
+    let copy = tempfile::tempdir().unwrap();
+    let log = LogDb::open(directory.path(), options.clone()).unwrap();
+    put(&log, 1, 11..13, 3);
+    log.sync().unwrap();
+    copy_files(directory.path(), copy.path());
+    drop(log);
+    let wal = newest_with(copy.path(), ".log");
+    let length = std::fs::metadata(&wal).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(length - 3).unwrap();
+    let error = LogDb::open(copy.path(), options).map(drop).unwrap_err();
+    assert!(error.is_damage() && error.to_string().contains("had been synced"), "{error}");
+}
+
+#[test]
+fn damage_met_while_running_is_not_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = LogDb::open(directory.path(), small()).unwrap();
+    put(&log, 1, 1..3, 1);
+    assert!(log.scrub(&mut |_| true).is_ok());
+    let mut batch = Batch::default();
+    batch.put_default(&entry_key(1, 2), b"not an entry");
+    log.rocks.write(batch, Durability::Logged).unwrap();
+    assert!(log.scrub(&mut |_| true).is_err());
+    drop(log);
+    let error = LogDb::open(directory.path(), small()).map(drop).unwrap_err();
+    assert!(error.is_damage() && error.to_string().contains("log entry"), "{error}");
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+fn newest_with(directory: &Path, end: &str) -> PathBuf {
+    let paths = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.to_str().unwrap().ends_with(end)).max().unwrap()
 }

@@ -13,7 +13,7 @@ use rocksdb::{
 use parking_lot::Mutex;
 
 use super::{Caching, Durability, FAMILY_DEFAULT, LogTuning, StateTuning};
-use crate::fault::{Result, StorageError};
+use crate::fault::{DATABASE, RUN_FILE, Result, StorageError};
 
 type Database = DBWithThreadMode<MultiThreaded>;
 
@@ -68,15 +68,16 @@ impl Instance {
     fn open(path: &Path, options: Options, bulk: Options, small: Options) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(|e| StorageError::file("create directory", path, e))?;
         let names = if path.join("CURRENT").exists() {
-            Database::list_cf(&options, path).map_err(|e| failed("list families", e))?
+            Database::list_cf(&options, path).map_err(|e| open_failed("list families", e))?
         } else {
+            refuse_remains(path)?;
             vec![FAMILY_DEFAULT.to_string()]
         };
         let families = names.into_iter().map(|name| {
             let options = if is_bulk(&name) { &bulk } else { &small };
             ColumnFamilyDescriptor::new(name, options.clone())
         });
-        let database = Database::open_cf_descriptors(&options, path, families).map_err(|e| failed("open database", e))?;
+        let database = Database::open_cf_descriptors(&options, path, families).map_err(|e| open_failed("open database", e))?;
         Ok(Self { database, path: path.to_path_buf(), bulk, small, creating: Mutex::new(()) })
     }
 
@@ -112,8 +113,14 @@ impl Instance {
 
     /// The value of one key.
     pub fn get(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let family = self.family(family)?;
-        self.database.get_cf(&family, key).map_err(|e| failed("read key", e))
+        let handle = self.family(family)?;
+        self.database.get_cf(&handle, key).map_err(|e| failed_in(what_of(family), "read key", e))
+    }
+
+    /// The number of the last write, counted since the database was created; what recovery does not bring back is missing at the
+    /// end of this count.
+    pub fn last_write(&self) -> u64 {
+        self.database.latest_sequence_number()
     }
 
     /// Applies a batch as one.
@@ -144,7 +151,7 @@ impl Instance {
         options.fill_cache(caching == Caching::Fill);
         let mut iterator = self.database.raw_iterator_cf_opt(&handle, options);
         iterator.seek(from);
-        Ok(InstanceScan { iterator })
+        Ok(InstanceScan { iterator, what: what_of(family) })
     }
 
     /// The last key and value in `from..to` of one family.
@@ -156,7 +163,7 @@ impl Instance {
         let mut iterator = self.database.raw_iterator_cf_opt(&handle, options);
         iterator.seek_to_last();
         let found = iterator.item().map(|(k, v)| (k.to_vec(), v.to_vec()));
-        iterator.status().map_err(|e| failed("scan backwards", e))?;
+        iterator.status().map_err(|e| failed_in(what_of(family), "scan backwards", e))?;
         Ok(found)
     }
 
@@ -215,6 +222,8 @@ impl Instance {
 /// A position that moves forward through a family.
 pub(crate) struct InstanceScan<'a> {
     iterator: DBRawIteratorWithThreadMode<'a, Database>,
+    /// What is corrupt when it cannot be read.
+    what: &'static str,
 }
 
 impl InstanceScan<'_> {
@@ -223,7 +232,7 @@ impl InstanceScan<'_> {
         match self.iterator.item() {
             Some(item) => Ok(Some(item)),
             None => {
-                self.iterator.status().map_err(|e| failed("scan", e))?;
+                self.iterator.status().map_err(|e| failed_in(self.what, "scan", e))?;
                 Ok(None)
             }
         }
@@ -290,9 +299,36 @@ fn table_options(block_bytes: usize, cache: &Cache) -> BlockBasedOptions {
     table
 }
 
+fn what_of(family: &str) -> &'static str {
+    if is_bulk(family) { RUN_FILE } else { DATABASE }
+}
+
 fn failed(action: &'static str, error: rocksdb::Error) -> StorageError {
+    failed_in(DATABASE, action, error)
+}
+
+fn failed_in(what: &'static str, action: &'static str, error: rocksdb::Error) -> StorageError {
     if error.kind() == rocksdb::ErrorKind::Corruption {
-        return StorageError::corrupt("database", format!("{action}: {}", error.into_string()));
+        return StorageError::corrupt(what, format!("{action}: {}", error.into_string()));
     }
     StorageError::Database { action, reason: error.into_string() }
+}
+
+/// While opening, a file that should be there and is not is damage too. (A lock that another process holds is not.)
+fn open_failed(action: &'static str, error: rocksdb::Error) -> StorageError {
+    let text = error.as_ref();
+    if error.kind() == rocksdb::ErrorKind::IOError && text.contains("No such file or directory") {
+        return StorageError::corrupt(DATABASE, format!("{action}: {text}"));
+    }
+    failed(action, error)
+}
+
+/// Without its root file RocksDB would begin anew among the files of an old database.
+fn refuse_remains(path: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(path).map_err(|e| StorageError::file("list", path, e))?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    match names.into_iter().find(|name| name.starts_with("MANIFEST-") || name.ends_with(".sst")) {
+        None => Ok(()),
+        Some(found) => Err(StorageError::corrupt(DATABASE, format!("{} has {found} but no CURRENT", path.display()))),
+    }
 }

@@ -122,6 +122,15 @@ impl Rocks {
         }
     }
 
+    /// The number of the last write, counted since the database was created: what recovery does not bring back is missing at the
+    /// end of this count. A disk in memory does not count.
+    pub fn last_write(&self) -> u64 {
+        match self {
+            Self::OnDisk(instance) => instance.last_write(),
+            Self::InMemory(_) => 0,
+        }
+    }
+
     /// Applies a batch as one.
     pub fn write(&self, batch: Batch, durability: Durability) -> Result<()> {
         match self {

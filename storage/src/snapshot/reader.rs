@@ -61,6 +61,11 @@ impl SnapshotReader {
 
     /// The next frame, of about 1 MiB at most; `None` after the last.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>> {
+        let frame = self.read_frame();
+        self.state.noting(frame)
+    }
+
+    fn read_frame(&mut self) -> Result<Option<Bytes>> {
         loop {
             let stage = std::mem::replace(&mut self.stage, Stage::Done);
             let frame = match stage {

@@ -19,7 +19,7 @@ use crate::histogram;
 use crate::keys::{ChunkKind, Owner, RunEntry, RunKey, bucket_start, day_of_bucket};
 use crate::labels;
 use crate::series_set::SeriesSet;
-use crate::state::{ShardState, remove_content};
+use crate::state::{ShardState, encode_seal, remove_content};
 use crate::varint::Cursor;
 
 /// A snapshot being received. Dropped before `finish`, it leaves nothing behind.
@@ -103,6 +103,7 @@ impl SnapshotWriter {
             put_record(&mut writer, *kind, key, value)?;
         }
         writer.put_times_max(&self.times_max)?;
+        writer.put_record(Record::Seal, &encode_seal(0))?;
         writer.finish()?;
         ShardState::load(self.core.clone(), self.owner)
     }
