@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use raft::Node;
+use raft::{Node, Space};
 use storage::{Engine, LogDb};
 use tokio_util::sync::CancellationToken;
 
@@ -17,14 +17,18 @@ const COMPACTION_INTERVAL: Duration = Duration::from_secs(60);
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Works until `stop` is cancelled; answers when it has stopped.
-pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
+pub async fn run(node: Arc<Node>, engine: Arc<Engine>, stop: CancellationToken) {
     let mut expired = Instant::now();
     while stop.run_until_cancelled(tokio::time::sleep(COMPACTION_INTERVAL)).await.is_some() {
         let is_expiry_due = expired.elapsed() >= EXPIRY_INTERVAL;
         let job = {
             let (engine, stop) = (Arc::clone(&engine), stop.clone());
+            // Compaction needs room before it gives some back.
+            let has_room = node.space() == Space::Ample;
             tokio::task::spawn_blocking(move || {
-                compact(&engine, &stop);
+                if has_room {
+                    compact(&engine, &stop);
+                }
                 if is_expiry_due {
                     expire(&engine);
                 }

@@ -21,6 +21,7 @@ use crate::admin_client;
 use crate::clock;
 use crate::config::{Layers, Settings};
 use crate::disk;
+use crate::disk_space;
 use crate::exit;
 use crate::http::{self, App};
 use crate::ingest::writer::Writer;
@@ -65,6 +66,7 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     let router = Arc::new(ArcSwap::from_pointee(http::starting_router()));
     let stop = CancellationToken::new();
     let web = settings.web.clone();
+    let (folder, space) = (settings.data_dir.clone(), settings.storage.space);
     let scrub = settings.storage.scrub;
     let serving = tokio::spawn(http::serve(listener, Arc::clone(&router), web, stop.clone()));
     tracing::info!(version = version::TERN, http = %settings.http, grpc = %settings.grpc, data = %settings.data_dir.display(), "tern starts");
@@ -80,7 +82,8 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
         () = signals.wait() => return Ok(()),
     };
     router.store(Arc::new(http::router(Arc::clone(&app))));
-    let maintenance = tokio::spawn(maintenance::run(Arc::clone(&app.engine), stop.clone()));
+    let watching = tokio::spawn(disk_space::watch(Arc::clone(&app.node), folder, space, stop.clone()));
+    let maintenance = tokio::spawn(maintenance::run(Arc::clone(&app.node), Arc::clone(&app.engine), stop.clone()));
     let scrubbing =
         tokio::spawn(maintenance::scrub(Arc::clone(&app.node), Arc::clone(&app.engine), Arc::clone(&app.log_db), scrub, stop.clone()));
     tracing::info!(node = app.node.id(), "tern serves");
@@ -94,7 +97,7 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     app.stopping.store(true, Ordering::Relaxed);
     app.closing.cancel();
     stop.cancel();
-    let _ = tokio::join!(serving, maintenance, scrubbing);
+    let _ = tokio::join!(serving, watching, maintenance, scrubbing);
     let node = Arc::clone(&app.node);
     let ending = raft_runtime.spawn(async move { node.shutdown().await });
     match tokio::time::timeout(SHUTDOWN_TIMEOUT, ending).await {

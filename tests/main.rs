@@ -17,6 +17,8 @@ mod remote_write;
 mod replication;
 mod crashes;
 mod damage;
+mod disk_full;
+mod failed_syncs;
 mod pushdown;
 mod membership;
 mod prometheus;

@@ -117,7 +117,12 @@ impl Controller {
             } else {
                 sight.answering_since = None;
             }
-            observed.health.insert(node, sight.health(now));
+            // A full node answers, but nothing may be built on it.
+            let health = match statuses.get(&node).is_some_and(|status| status.disk_full) {
+                true => Health::Suspect,
+                false => sight.health(now),
+            };
+            observed.health.insert(node, health);
         }
         for (&node, status) in statuses {
             for group in status.groups.iter().filter(|group| group.leader == Some(node) && group.role == "leader") {

@@ -26,6 +26,7 @@ use crate::network::peer_client;
 use crate::peers::Lane;
 use crate::proposer::{Proposal, Proposers, Rejected};
 use crate::runtime;
+use crate::space::Space;
 use crate::types::{Forgotten, GroupId, META_GROUP, NodeId, Proposed, shard_of};
 
 /// The budget of bytes is counted in units of this size, because a semaphore counts in `u32`.
@@ -149,11 +150,13 @@ impl Core {
     /// Proposes on this node, without looking elsewhere.
     pub async fn propose_here(&self, group: GroupId, mut proposal: Proposal) -> Result<Proposed, Rejected> {
         // What cannot be read must not enter the log, where every replica would have to cope with it for ever.
-        let read = match group {
-            META_GROUP => MetaCommand::decode(&proposal.payload).map(drop).map_err(|error| error.to_string()),
-            _ => BatchReader::parse(&proposal.payload).map(drop).map_err(|error| error.to_string()),
+        let grows = match group {
+            META_GROUP => MetaCommand::decode(&proposal.payload).map(|_| false).map_err(|error| error.to_string()),
+            _ => BatchReader::parse(&proposal.payload).map(|batch| grows(&batch)).map_err(|error| error.to_string()),
         };
-        read.map_err(Rejected::Refused)?;
+        if grows.map_err(Rejected::Refused)? && self.common.space.get() != Space::Ample {
+            return Err(Rejected::DiskFull);
+        }
         if self.state().format() < FORMAT_WITH_NAMES {
             proposal.caller = None;
         }
@@ -169,6 +172,7 @@ impl Core {
         let proposal = Proposal { caller: Some(self.names.next(self.local(), group)), payload };
         let mut hint = None;
         let mut attempts = 0;
+        let mut disk_full = false;
         loop {
             if self.closing.is_cancelled() {
                 return Err(WriteError::ShuttingDown);
@@ -189,12 +193,15 @@ impl Core {
                         continue;
                     }
                 }
-                Ok(Err(_)) => attempts += 1,
+                Ok(Err(rejected)) => {
+                    disk_full = rejected == Rejected::DiskFull;
+                    attempts += 1;
+                }
                 Err(_) => return Err(self.too_late(group)),
             }
             self.wait_for_change(group, deadline).await;
             if Instant::now() >= deadline {
-                return Err(self.too_late(group));
+                return Err(if disk_full { WriteError::DiskFull { what: name_of(group) } } else { self.too_late(group) });
             }
         }
     }
@@ -357,6 +364,12 @@ impl Core {
         let linearizer = local.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
         Some(linearizer.read_log_id().index())
     }
+}
+
+/// Whether applying the batch takes room: deletions only give some back.
+fn grows(batch: &BatchReader<'_>) -> bool {
+    let is_empty = batch.is_empty() && batch.definitions().is_empty() && batch.exemplars().is_empty() && batch.metadata().is_empty();
+    !is_empty || batch.deletions().is_empty()
 }
 
 /// Gives batches their names.

@@ -24,6 +24,9 @@ pub enum WriteError {
     /// applied again. Answer 503 with Retry-After.
     #[error("the outcome of a write to {what} is not known any more")]
     Forgotten { what: String },
+    /// The leader's disk is nearly full, and no other node could take over; nothing was done. Answer 503 with Retry-After.
+    #[error("the disk of the leader of {what} is nearly full")]
+    DiskFull { what: String },
     /// This node is stopping; another one takes the write.
     #[error("this node is shutting down")]
     ShuttingDown,

@@ -137,6 +137,7 @@ pub fn answer_to_proto(id: u64, answer: Result<Proposed, Rejected>) -> wire::Pro
             message.set_outcome(wire::ProposeOutcome::Forgotten);
             message.forgotten_start = start;
         }
+        Err(Rejected::DiskFull) => message.set_outcome(wire::ProposeOutcome::Overloaded),
         Err(Rejected::NoGroup) => message.set_outcome(wire::ProposeOutcome::NoGroup),
         Err(Rejected::Refused(reason)) => {
             message.set_outcome(wire::ProposeOutcome::Refused);
@@ -156,6 +157,7 @@ fn answer_from_proto(answer: wire::ProposeAnswer) -> Result<Proposed, Rejected> 
         wire::ProposeOutcome::NoGroup => Err(Rejected::NoGroup),
         wire::ProposeOutcome::Refused => Err(Rejected::Refused(answer.problem)),
         wire::ProposeOutcome::Forgotten => Err(Rejected::Forgotten(Forgotten { start: answer.forgotten_start })),
-        wire::ProposeOutcome::Unknown | wire::ProposeOutcome::Overloaded => Err(Rejected::Unknown),
+        wire::ProposeOutcome::Overloaded => Err(Rejected::DiskFull),
+        wire::ProposeOutcome::Unknown => Err(Rejected::Unknown),
     }
 }

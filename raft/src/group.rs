@@ -21,6 +21,7 @@ use crate::peers::Peers;
 use crate::runtime;
 use crate::settings::Settings;
 use crate::snapshot::{read_marker, read_meta_image};
+use crate::space::SpaceGauge;
 use crate::state_machine::StateMachine;
 use crate::types::{GroupId, META_GROUP, Marker, NodeId, TypeConfig, shard_of};
 
@@ -39,6 +40,7 @@ pub struct Common {
     pub writer: LogWriter,
     pub engine: Arc<Engine>,
     pub meta: watch::Sender<Arc<MetaState>>,
+    pub space: Arc<SpaceGauge>,
     /// Groups whose Raft ended without being asked to.
     pub stopped: mpsc::UnboundedSender<Stopped>,
 }
@@ -79,6 +81,8 @@ pub struct Group {
     image_lock: ImageLock,
     /// When a leader last sent something.
     heard: Mutex<Instant>,
+    /// Whether entries were refused for want of room: what is applied here may be old.
+    behind: AtomicBool,
     applied: watch::Receiver<Option<u64>>,
     view: watch::Receiver<(View, Instant)>,
 }
@@ -113,6 +117,7 @@ impl Group {
             recovered,
             image_lock,
             heard: Mutex::new(Instant::now()),
+            behind: AtomicBool::new(false),
             applied,
             view,
         }))
@@ -126,6 +131,15 @@ impl Group {
     /// To be called when another node's request as the group's leader arrives.
     pub fn hear(&self) {
         *self.heard.lock() = Instant::now();
+    }
+
+    /// Whether entries from the leader were refused, and none taken since.
+    pub fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
+    }
+
+    pub fn set_behind(&self, behind: bool) {
+        self.behind.store(behind, Ordering::Relaxed);
     }
 
     /// The leader, if it showed within this time that it leads: as the leader, that a majority answers it; else, that it

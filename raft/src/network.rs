@@ -325,7 +325,7 @@ impl NetBackoff<TypeConfig> for Network {
 /// A peer that is down, does not have the group or is another node will not be better at once: back off.
 fn call_error(status: Status) -> CallError {
     match status.code() {
-        Code::Unavailable | Code::NotFound | Code::FailedPrecondition | Code::DeadlineExceeded => {
+        Code::Unavailable | Code::NotFound | Code::FailedPrecondition | Code::DeadlineExceeded | Code::ResourceExhausted => {
             RPCError::Unreachable(Unreachable::new(&io::Error::other(status.to_string())))
         }
         _ => RPCError::Network(NetworkError::new(&io::Error::other(status.to_string()))),

@@ -33,11 +33,13 @@ use crate::incoming;
 use crate::log_writer::LogWriter;
 use crate::meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};
 use crate::peers::{KEEPALIVE, Lane, MESSAGE_BYTES_MAX, PeerChannel, Peers, StampCheck, WINDOW_BYTES};
+use crate::pressure;
 use crate::replicas::{Announcement, Keeper};
 use crate::runtime;
 use crate::sealing;
 use crate::service::{AdminService, PeerService};
 use crate::settings::Settings;
+use crate::space::Space;
 use crate::status;
 use crate::types::{GroupId, META_GROUP, NodeId, Proposed, ShardId, group_of};
 
@@ -87,7 +89,8 @@ impl Node {
         let (stopped, stopped_groups) = mpsc::unbounded_channel();
         let (meta_sender, meta) = watch::channel(Arc::<MetaState>::default());
         let shard_map = watch::Sender::new(Arc::new(ShardMap::of(&meta.borrow())));
-        let common = Common { node: identity.node_id, settings, peers, writer, engine, meta: meta_sender, stopped };
+        let space = Arc::default();
+        let common = Common { node: identity.node_id, settings, peers, writer, engine, meta: meta_sender, space, stopped };
         let core = Core::new(common, start, meta.clone(), shard_map.subscribe());
         let node = Arc::new(Self { core, tasks: Mutex::default() });
         let closing = node.core.closing.clone();
@@ -171,6 +174,7 @@ impl Node {
         self.spawn(keeper.run());
         self.spawn(controller.run());
         self.spawn(sealing::run(Arc::clone(core)));
+        self.spawn(pressure::run(Arc::clone(core)));
         Ok(())
     }
 
@@ -213,8 +217,10 @@ impl Node {
     }
 
     /// The local replica of a shard, if there is one.
+    ///
+    /// None as well while the replica cannot follow its leader for want of room: others answer sooner.
     pub fn replica(&self, shard: ShardId) -> Option<Arc<Shard>> {
-        self.core.group(group_of(shard))?;
+        self.core.group(group_of(shard)).filter(|group| !group.is_behind())?;
         self.core.common.engine.shard(shard)
     }
 
@@ -269,6 +275,16 @@ impl Node {
     /// Index of the last entry in the durable image of the local replica of a group.
     pub fn durable(&self, group: GroupId) -> Option<u64> {
         self.core.group(group)?.durable.index()
+    }
+
+    /// Tells how much room the disk has; ample until it is told.
+    pub fn set_space(&self, space: Space) {
+        self.core.common.space.set(space);
+    }
+
+    /// How much room the disk has.
+    pub fn space(&self) -> Space {
+        self.core.common.space.get()
     }
 
     /// This node and its groups, as of now.

@@ -44,6 +44,8 @@ pub enum Rejected {
     NoGroup,
     /// Not applied; whether an earlier copy was is not remembered any more.
     Forgotten(Forgotten),
+    /// The leader's disk is nearly full; nothing was appended. It hands over soon.
+    DiskFull,
     /// The payload cannot be read.
     Refused(String),
 }

@@ -22,6 +22,7 @@ use crate::meta::{Member, MetaAnswer, MetaCommand};
 use crate::proposer::{Proposal, Rejected};
 use crate::runtime;
 use crate::snapshot::Snapshot;
+use crate::space::{Space, SpaceGauge};
 use crate::transfer::{self, Head};
 use crate::types::{GroupId, META_GROUP, Proposed, TypeConfig, Vote};
 use crate::{controller, convert, forward, heal, identity, members, status};
@@ -33,6 +34,9 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A reader asks for the groups it holds; a node holds far fewer.
 const GROUPS_ASKED_MAX: usize = 10_000;
+
+/// Bytes of one append request that a follower takes when its disk is all but full: deletions, changes of members.
+const APPEND_BYTES_CRITICAL_MAX: usize = 16 << 10;
 
 type Answer<T> = Result<Response<T>, Status>;
 type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -96,13 +100,13 @@ impl RaftPeer for PeerService {
             let first = first?;
             let group = group(&core, first.group)?;
             let raft = group.raft.clone();
-            let (requests, refused) = checked(group, first, requests);
+            let (requests, refused) = checked(group, Arc::clone(&core.common.space), first, requests);
             let mut answers = Box::pin(raft.stream_append(requests));
             while let Some(answer) = answers.next().await {
                 yield convert::append_answer_to_proto(answer.map_err(stopped)?);
             }
-            if let Ok(reason) = refused.await {
-                Err(invalid(reason))?;
+            if let Ok(status) = refused.await {
+                Err(status)?;
             }
         };
         Ok(Response::new(Box::pin(answers)))
@@ -144,6 +148,9 @@ impl RaftPeer for PeerService {
         let head = first.ok_or_else(|| Status::invalid_argument("a snapshot without a head"))?;
         let head = Head::parse(head).map_err(invalid)?;
         let raft = group(&self.core, head.group)?.raft.clone();
+        if self.core.common.space.get() != Space::Ample {
+            return Err(Status::resource_exhausted("the disk of this node is nearly full"));
+        }
         let begun = Instant::now();
         let data = transfer::receive(&head, &self.core.common.engine, frames).await.map_err(stopped)?;
         let snapshot = Snapshot { meta: head.marker.meta, snapshot: data };
@@ -216,28 +223,44 @@ type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
 /// told.
 fn checked(
     group: Arc<Group>,
+    space: Arc<SpaceGauge>,
     first: wire::AppendRequest,
     rest: Streaming<wire::AppendRequest>,
-) -> (impl Stream<Item = AppendRequest> + Send + 'static, tokio::sync::oneshot::Receiver<String>) {
+) -> (impl Stream<Item = AppendRequest> + Send + 'static, tokio::sync::oneshot::Receiver<Status>) {
     let (refuse, refused) = tokio::sync::oneshot::channel();
     let requests = async_stream::stream! {
         let mut requests = Box::pin(futures::stream::iter([Ok(first)]).chain(rest));
         while let Some(Ok(request)) = requests.next().await {
             group.hear();
-            let request = match request.group == group.id {
-                true => convert::append_from_proto(request),
-                false => Err("another group on the same stream".to_owned()),
+            let request = match check_room(&group, space.get(), &request) {
+                Ok(()) if request.group == group.id => convert::append_from_proto(request).map_err(invalid),
+                Ok(()) => Err(invalid("another group on the same stream".to_owned())),
+                Err(status) => Err(status),
             };
             match request {
                 Ok(request) => yield request,
-                Err(reason) => {
-                    let _ = refuse.send(reason);
+                Err(status) => {
+                    let _ = refuse.send(status);
                     return;
                 }
             }
         }
     };
     (requests, refused)
+}
+
+/// A follower whose disk is all but full takes only what is small.
+fn check_room(group: &Group, space: Space, request: &wire::AppendRequest) -> Result<(), Status> {
+    if request.entries.is_empty() {
+        return Ok(());
+    }
+    let bytes: usize = request.entries.iter().map(|entry| entry.payload.len() + entry.callers.len()).sum();
+    let has_room = space < Space::Critical || bytes <= APPEND_BYTES_CRITICAL_MAX;
+    group.set_behind(!has_room);
+    match has_room {
+        true => Ok(()),
+        false => Err(Status::resource_exhausted("the disk of this node is nearly full")),
+    }
 }
 
 impl AdminService {

@@ -8,6 +8,7 @@ use proto::raft as wire;
 
 use crate::core::Core;
 use crate::group::Group;
+use crate::space::Space;
 
 /// The node and all its groups, as of now.
 pub fn node_status(core: &Core) -> wire::NodeStatus {
@@ -24,6 +25,7 @@ pub fn node_status(core: &Core) -> wire::NodeStatus {
         ready: core.is_ready(),
         groups: core.groups().iter().map(|group| group_status(group, core.leader_patience())).collect(),
         members: members.collect(),
+        disk_full: core.common.space.get() != Space::Ample,
     }
 }
 

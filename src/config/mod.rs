@@ -18,7 +18,9 @@ pub use manual::{DEFAULT_FILE, Manual};
 #[cfg(test)]
 pub use otlp::TranslationStrategy;
 pub use otlp::{OtlpSettings, PromotedAttributes};
-pub use settings::{AdminAccess, Consistency, IngestSettings, LogSettings, QuerySettings, ScrubSettings, Settings, WebSettings};
+pub use settings::{
+    AdminAccess, Consistency, IngestSettings, LogSettings, QuerySettings, ScrubSettings, Settings, SpaceSettings, WebSettings,
+};
 
 /// A setting that cannot be used, with the remedy in its text.
 #[derive(Debug, thiserror::Error)]

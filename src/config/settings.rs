@@ -81,6 +81,14 @@ pub struct StorageSettings {
     pub log_bytes: usize,
     pub exemplars_max: usize,
     pub scrub: ScrubSettings,
+    pub space: SpaceSettings,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct SpaceSettings {
+    /// 0: a part of the disk.
+    pub free_bytes_min: u64,
+    pub reserve_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -259,6 +267,10 @@ fn read_storage(layers: &Layers) -> Result<StorageSettings, ConfigError> {
         head_age: layers.read("storage.head_age", value::duration_above_zero)?,
         log_bytes: layers.read("storage.log_bytes", value::size_above_zero)?,
         exemplars_max: layers.read("storage.exemplars_max", value::count)?,
+        space: SpaceSettings {
+            free_bytes_min: layers.read("storage.free_bytes_min", value::parse_size)? as u64,
+            reserve_bytes: layers.read("storage.reserve_bytes", value::parse_size)? as u64,
+        },
         scrub: ScrubSettings {
             interval: Some(layers.read("storage.scrub_interval", value::duration)?).filter(|interval| !interval.is_zero()),
             bytes_per_second: layers.read("storage.scrub_bytes_per_second", value::size_above_zero)?,

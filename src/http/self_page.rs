@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::metric_families::family_json;
 use super::params::Params;
 use super::stream::{self, Encoding};
+use crate::disk_space;
 use crate::process_stats::ProcessStats;
 use crate::self_metrics::Page;
 use crate::version;
@@ -42,6 +43,12 @@ async fn collect(app: &App) -> Page {
     page.sample("tern_build_info", &format!("version=\"{}\"", version::TERN), 1.0);
     app.metrics.write(&mut page);
     page.gauge("tern_ingest_bytes_in_flight", "Bytes that write requests hold now.", app.writer.budget().used() as f64);
+    if let Ok(room) = disk_space::room(&app.settings.data_dir) {
+        page.gauge("tern_disk_free_bytes", "Room on the disk that holds this node's data.", room.free as f64);
+        page.gauge("tern_disk_bytes", "Size of that disk.", room.total as f64);
+    }
+    let refuses = app.node.space() != raft::Space::Ample;
+    page.gauge("tern_disk_full", "1 while writes are refused for want of room (storage.free_bytes_min).", f64::from(u8::from(refuses)));
     write_raft(&mut page, &app.node.status());
     let engine = Arc::clone(&app.engine);
     match tokio::task::spawn_blocking(move || engine.stats()).await {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::future::join_all;
 use parking_lot::Mutex;
-use raft::{Node, WriteError};
+use raft::{Node, Space, WriteError};
 use storage::batch::{BatchBuilder, ConflictPolicy, Deletion};
 use storage::labels::ShardId;
 use storage::{HashKey, PartOutcome};
@@ -39,6 +39,8 @@ const POOLED_MAX: usize = 64;
 const WAITING_FACTOR: usize = 10;
 /// A lookup of series ids at another node must not hold up the write for longer; without it labels are sent.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(500);
+
+const DISK_FULL: &str = "the disk of this node is nearly full (storage.free_bytes_min); try again, or another node";
 
 /// Which faults of single series or samples leave the rest of a request standing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +198,10 @@ impl Writer {
     {
         self.metrics.ingest.requests.add(1);
         let _in_flight = self.metrics.ingest.in_flight.enter();
+        if self.node.space() != Space::Ample {
+            self.metrics.ingest.requests_unavailable.add(1);
+            return Err(WriteFailure::Unavailable(DISK_FULL.to_string()));
+        }
         let deadline = Instant::now() + self.settings.timeout;
         let _place = self.place(deadline).await?;
         let result = self.write_in_place(body, Stage::of(claimed_bytes), rules, parse, deadline).await;
