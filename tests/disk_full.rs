@@ -130,6 +130,16 @@ async fn a_full_node_refuses_hands_over_answers_queries_and_recovers_without_a_r
     let load = SampleSetLoad::start(cluster.clients(), 3);
     load.wait_acknowledged(60, LIMIT).await?;
 
+    // It leads something, so that there is something to hand over.
+    let (group, _) = *cluster.leaders(1).await?.iter().find(|(group, _)| *group > 0).context("no shard has a leader")?;
+    let address = cluster.node(1)?.http.address();
+    wait::until("node 2 to lead", LIMIT, || async {
+        run(TERN, &["admin", "--http", &address, "transfer-leader", &group.to_string(), "--to", "2"])
+            .map_err(|error| format!("{error:#}"))?;
+        let leaders = cluster.leaders(1).await.map_err(|error| error.to_string())?;
+        if leaders.contains(&(group, 2)) { Ok(()) } else { Err(format!("{leaders:?}")) }
+    })
+    .await?;
     // Less than half of what it should be: it takes no large appends any more.
     disks[0].fill(FREE_BYTES_MIN / 4)?;
     let filled = Instant::now();

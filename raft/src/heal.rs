@@ -3,7 +3,7 @@
 //! It is not the same as a new replica: it keeps what it promised. So the group is closed (nobody hears from it meanwhile), the
 //! image is thrown away, a copy is fetched from another replica, and the group is opened with it and the old log.
 //!
-//! 1. Close; remove the content; write an empty marker: from here on a crash begins again at this step.
+//! 1. Close; write an empty marker; remove the content: after a crash in between the marker says that there is no image.
 //! 2. A log that was never purged needs no image: everything is applied anew.
 //! 3. Else an image is fetched that reaches at least to where the log begins. It holds committed entries only. Where the log has
 //!    other entries at its end, these were never committed, nor what follows them: they go.
@@ -62,8 +62,8 @@ async fn heal(core: &Arc<Core>, id: GroupId, incarnation: u64) -> Result<(), Nod
     }
     core.close(id).await;
     let engine = Arc::clone(&core.common.engine);
-    blocking(move || engine.discard_shard(shard)).await.map_err(failed("discard shard"))?;
     write_marker(&core.common.writer, id, &Marker::default()).await.map_err(failed("write marker"))?;
+    blocking(move || engine.discard_shard(shard)).await.map_err(failed("discard shard"))?;
     let log = LogStore::open(id, core.common.writer.clone(), &core.common.settings).map_err(failed("open log"))?;
     if let Some(purged) = log.purged_index() {
         let marker = fetch_from_any(core, id, purged).await?;
