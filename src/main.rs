@@ -1,63 +1,11 @@
-//! Tern's server: one process of a cluster, and the tool that looks after it.
-//!
-//! A write walks down: `http` → `ingest` (one protocol = one file) → `ingest::writer` → `raft` → `storage`. A query walks
-//! down: `http` → `query::runner` → `promql` → (trait) `query::source` → `raft`'s read barrier → `storage`. No room is entered
-//! twice; answers come back as values.
-//!
-//! Modules stand bottom-up: each imports only those above it.
-
-mod clock;
-mod version;
-mod exit;
-mod number;
-mod time_text;
-mod sample_text;
-mod config;
-mod logging;
-mod process_stats;
-mod disk_space;
-mod self_metrics;
-mod notifications;
-mod peers;
-mod ingest;
-mod query;
-mod remote_read;
-mod federation;
-mod export;
-mod http;
-mod maintenance;
-mod disk;
-mod admin_client;
-mod server;
-mod command_line;
+//! The `tern` program: an allocator around the library.
 
 use std::process::ExitCode;
-
-use command_line::Invocation;
 
 /// Far fewer page faults and less fragmentation than the system's allocator under many short-lived buffers.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tern: {error:#}");
-            exit::leave(1)
-        }
-    }
-}
-
-fn run() -> anyhow::Result<()> {
-    match command_line::read()? {
-        Invocation::Server(layers) => server::run(*layers)?,
-        Invocation::PrintConfig => print!("{}", config::DEFAULT_FILE),
-        Invocation::PrintVersion => println!("tern {}", version::TERN),
-        Invocation::Admin { address, request } => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            println!("{}", runtime.block_on(admin_client::run(&address, &request))?);
-        }
-    }
-    Ok(())
+    tern::run()
 }

@@ -22,7 +22,8 @@ pub mod error;
 mod caller;
 mod convert;
 mod callers;
-mod record;
+#[doc(hidden)]
+pub mod record;
 mod log_writer;
 mod log_store;
 mod machine;

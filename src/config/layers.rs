@@ -43,8 +43,16 @@ impl Layers {
     }
 
     pub fn lay_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        for (name, value) in read_file(path)? {
-            self.set(&name, value, Origin::File(path.display().to_string()))?;
+        let fault = |error: std::io::Error| ConfigError::File { path: path.display().to_string(), cause: error.to_string() };
+        self.lay_text(path, &std::fs::read_to_string(path).map_err(fault)?)
+    }
+
+    /// As [`Self::lay_file`], with what stands in the file.
+    pub fn lay_text(&mut self, path: &Path, yaml: &str) -> Result<(), ConfigError> {
+        let origin = path.display().to_string();
+        let settings = flatten(yaml).map_err(|cause| ConfigError::File { path: origin.clone(), cause })?;
+        for (name, value) in settings {
+            self.set(&name, value, Origin::File(origin.clone()))?;
         }
         self.file = Some(path.to_path_buf());
         Ok(())
@@ -138,12 +146,6 @@ impl Layers {
         }
         text
     }
-}
-
-fn read_file(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
-    let fault = |cause: String| ConfigError::File { path: path.display().to_string(), cause };
-    let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-    flatten(&text).map_err(fault)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! Modules stand bottom-up: each imports only those above it (and [`App`]).
 
 mod failure;
-mod params;
+pub mod params;
 mod stream;
 mod pack;
 mod cors;
@@ -18,7 +18,7 @@ mod query_json;
 mod query_stats;
 mod native_failure;
 mod plain_failure;
-mod native_labels;
+pub mod native_labels;
 mod request;
 mod victoria_extras;
 mod observe;

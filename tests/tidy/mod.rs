@@ -19,7 +19,7 @@ const CRATES: [(&str, &str); 7] = [
     ("storage/src", "lib.rs"),
     ("raft/src", "lib.rs"),
     ("promql/src", "lib.rs"),
-    ("src", "main.rs"),
+    ("src", "lib.rs"),
     ("jepsen/src", "lib.rs"),
     ("bench/src", "main.rs"),
 ];

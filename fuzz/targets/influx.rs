@@ -1,0 +1,4 @@
+//! InfluxDB lines.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tern::fuzzing::influx(bytes));
