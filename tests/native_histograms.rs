@@ -6,35 +6,35 @@ use tern_jepsen::client::{Client, RemoteWriteVersion};
 
 use crate::support::*;
 
-const SCRAPES: i64 = 20;
-const STEP_S: i64 = 15;
+pub const SCRAPES: i64 = 20;
+pub const STEP_S: i64 = 15;
 
 #[derive(Clone, PartialEq, Message)]
-struct Span {
+pub struct Span {
     #[prost(sint32, tag = "1")]
-    offset: i32,
+    pub offset: i32,
     #[prost(uint32, tag = "2")]
-    length: u32,
+    pub length: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Histogram {
+pub struct Histogram {
     #[prost(uint64, optional, tag = "1")]
-    count: Option<u64>,
+    pub count: Option<u64>,
     #[prost(double, tag = "3")]
-    sum: f64,
+    pub sum: f64,
     #[prost(sint32, tag = "4")]
-    schema: i32,
+    pub schema: i32,
     #[prost(uint64, optional, tag = "6")]
-    zero_count: Option<u64>,
+    pub zero_count: Option<u64>,
     #[prost(message, repeated, tag = "11")]
-    positive_spans: Vec<Span>,
+    pub positive_spans: Vec<Span>,
     #[prost(sint64, repeated, tag = "12")]
-    positive_deltas: Vec<i64>,
+    pub positive_deltas: Vec<i64>,
     #[prost(int64, tag = "15")]
-    timestamp: i64,
+    pub timestamp: i64,
     #[prost(double, repeated, tag = "16")]
-    custom_values: Vec<f64>,
+    pub custom_values: Vec<f64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -76,7 +76,7 @@ struct RequestV2 {
 }
 
 /// A counter: each scrape sees one observation in (0.5, 1], two in (1, 2] and four in (2, 4] more.
-fn exponential(scrape: i64, start_s: i64) -> Histogram {
+pub fn exponential(scrape: i64, start_s: i64) -> Histogram {
     let seen = scrape as u64 + 1;
     Histogram {
         count: Some(7 * seen),
@@ -90,7 +90,7 @@ fn exponential(scrape: i64, start_s: i64) -> Histogram {
 }
 
 /// The same observations in buckets of the sender's own.
-fn custom(scrape: i64, start_s: i64) -> Histogram {
+pub fn custom(scrape: i64, start_s: i64) -> Histogram {
     Histogram { schema: -53, custom_values: vec![1.0, 2.0, 4.0], ..exponential(scrape, start_s) }
 }
 
@@ -98,7 +98,7 @@ fn compressed(request: &impl Message) -> anyhow::Result<Vec<u8>> {
     Ok(snap::raw::Encoder::new().compress_vec(&request.encode_to_vec())?)
 }
 
-fn request_v1(name: &str, instance: i64, histograms: Vec<Histogram>) -> anyhow::Result<Vec<u8>> {
+pub fn request_v1(name: &str, instance: i64, histograms: Vec<Histogram>) -> anyhow::Result<Vec<u8>> {
     let label = |name: &str, value: &str| Label { name: name.to_string(), value: value.to_string() };
     let labels = vec![label("__name__", name), label("instance", &instance.to_string())];
     compressed(&RequestV1 { series: vec![SeriesV1 { labels, histograms }] })

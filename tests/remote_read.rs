@@ -10,6 +10,7 @@ use tern_jepsen::remote_read::{
 };
 use tern_jepsen::remote_write::{TimeSeries, encode_v1};
 
+use crate::native_histograms::{Histogram, SCRAPES, STEP_S, exponential, request_v1};
 use crate::support::*;
 
 async fn read(client: &Client, queries: &[Query<'_>], accepted: &[u64]) -> anyhow::Result<Answer> {
@@ -38,7 +39,11 @@ async fn write_series(client: &Client, name: &str, series_count: usize, samples:
     let all: Vec<Series> = (0..series_count)
         .map(|number| {
             let step = |at: usize| (end_ms - (samples - 1 - at) as i64 * 15_000, (at * number) as f64 / 8.0 + 0.1);
-            Series { labels: labels(&[("__name__", name), ("number", &format!("{number:03}"))]), samples: (0..samples).map(step).collect() }
+            Series {
+                labels: labels(&[("__name__", name), ("number", &format!("{number:03}"))]),
+                samples: (0..samples).map(step).collect(),
+                ..Series::default()
+            }
         })
         .collect();
     let body = encode_v1(all.iter().map(|series| TimeSeries { labels: &series.labels, samples: &series.samples }));
@@ -181,5 +186,63 @@ async fn a_node_without_replicas_reads_them_from_others() -> TestResult {
     assert_eq!(cluster.client(3).number("count(spread)", end_ms as f64 / 1000.0).await?, Some(60.0));
     expect_status(&cluster.client(3).ingest(&json!([element("after", &[], recent_second(), 1)])).await?, 204);
     cluster.finish()?;
+    Ok(())
+}
+
+/// Scrapes of a counter of native histograms that falls once, so that a chunk ends there.
+fn histograms(start_s: i64) -> Vec<Histogram> {
+    (0..SCRAPES).map(|scrape| Histogram { timestamp: (start_s + scrape * STEP_S) * 1000, ..exponential(scrape % 12, start_s) }).collect()
+}
+
+/// As for floats: one Prometheus holds the histograms itself, another reads them from Tern.
+#[tokio::test]
+async fn prometheus_queries_terns_histograms_and_chunks_are_those_of_prometheus() -> TestResult {
+    let _turn = turn().await;
+    let cluster = three_nodes().await?;
+    let tern = cluster.client(1);
+    let mut directories = [RunDirectory::create()?, RunDirectory::create()?];
+    let flags = ["--enable-feature=native-histograms"];
+    let holder = peers::prometheus_with(directories[0].path(), "global: { scrape_interval: 1m }\n", &flags).await?;
+    let length_s = SCRAPES * STEP_S;
+    let end_ms = before_block_boundary(recent_second() * 1000, length_s * 1000);
+    let start_s = end_ms / 1000 - (SCRAPES - 1) * STEP_S;
+    for instance in 0..3 {
+        for client in [&holder.client(), &tern] {
+            let body = request_v1("shared_histogram", instance, histograms(start_s))?;
+            expect_status(&client.remote_write(RemoteWriteVersion::V1, body).await?, 204);
+        }
+    }
+    let query = [Query { start_ms: 0, end_ms, matchers: vec![(Match::Equal, "__name__", "shared_histogram")] }];
+    let mut chunks = Vec::new();
+    let mut samples = Vec::new();
+    for client in [&holder.client(), &tern] {
+        let frames = decode_frames(&read(client, &query, &[STREAMED_XOR_CHUNKS]).await?.body)?;
+        samples.push(series_of_frames(&frames, 0)?);
+        chunks.push(frames.into_iter().map(|frame| (frame.labels, frame.chunks)).collect::<Vec<_>>());
+    }
+    assert_eq!(samples[0].len(), 3);
+    assert!(samples[0].iter().all(|series| series.histograms.len() == SCRAPES as usize), "{:?}", samples[0]);
+    assert_eq!(samples[1], samples[0], "what the chunks hold");
+    assert_eq!(chunks[1], chunks[0], "byte for byte");
+    let plain = decode_samples(&read(&tern, &query, &[]).await?.body)?;
+    assert_eq!(plain[0], samples[0], "plain");
+    assert_eq!(decode_samples(&read(&holder.client(), &query, &[]).await?.body)?, plain);
+
+    let address = cluster.node(1)?.http.address();
+    let configuration = format!("remote_read: [{{ url: \"http://{address}/api/v1/read\", read_recent: true }}]\n");
+    let reader = peers::prometheus_with(directories[1].path(), &configuration, &flags).await?;
+    for expression in [
+        "shared_histogram",
+        "sum(shared_histogram)",
+        "histogram_count(sum(shared_histogram))",
+        "histogram_sum(shared_histogram{instance=\"1\"})",
+        "histogram_count(rate(shared_histogram[290s]))",
+    ] {
+        let expected = sorted_instant(&tern, expression, end_ms).await?;
+        assert!(!expected.is_empty(), "{expression} finds nothing");
+        assert_eq!(sorted_instant(&reader.client(), expression, end_ms).await?, expected, "{expression}");
+    }
+    cluster.finish()?;
+    directories.iter_mut().for_each(RunDirectory::succeeded);
     Ok(())
 }

@@ -15,6 +15,8 @@ pub mod shell;
 pub mod history;
 pub mod checker;
 pub mod remote_write;
+mod wire;
+pub mod histogram_chunk;
 pub mod remote_read;
 pub mod client;
 pub mod ports;

@@ -59,6 +59,11 @@ impl Peer {
 
 /// Debian's Prometheus with a configuration file of this text. It takes remote write too.
 pub async fn prometheus(directory: &Path, configuration: &str) -> anyhow::Result<Peer> {
+    prometheus_with(directory, configuration, &[]).await
+}
+
+/// The same with further flags.
+pub async fn prometheus_with(directory: &Path, configuration: &str, flags: &[&str]) -> anyhow::Result<Peer> {
     let program = installed("prometheus").context("prometheus is not installed: apt-get install prometheus")?;
     let file = directory.join("prometheus.yml");
     std::fs::write(&file, configuration).context("write prometheus.yml")?;
@@ -68,6 +73,7 @@ pub async fn prometheus(directory: &Path, configuration: &str) -> anyhow::Result
     command.arg(format!("--storage.tsdb.path={}", directory.join("prometheus").display()));
     command.arg(format!("--web.listen-address={}", port.address()));
     command.args(["--web.enable-remote-write-receiver", "--web.enable-admin-api", "--storage.tsdb.retention.time=30d", "--log.level=warn"]);
+    command.args(flags);
     let process = Process::start("prometheus", &mut command, &directory.join("prometheus.log"))?;
     Peer::started(process, port, "/-/ready").await
 }

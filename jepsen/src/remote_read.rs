@@ -4,7 +4,9 @@
 
 use anyhow::{Context, bail, ensure};
 
+use crate::histogram_chunk::{self, Histogram};
 use crate::history::Sample;
+use crate::wire::{Bits, fields, put_bytes, put_varint, take_varint};
 
 pub const CONTENT_TYPE: &str = "application/x-protobuf";
 pub const CONTENT_TYPE_STREAMED: &str = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
@@ -35,6 +37,7 @@ pub struct Query<'a> {
 pub struct Series {
     pub labels: Vec<(String, String)>,
     pub samples: Vec<Sample>,
+    pub histograms: Vec<Histogram>,
 }
 
 /// A frame of a streamed answer: one series or a part of it, with its chunks as they came.
@@ -103,6 +106,7 @@ fn decode_series(message: &[u8]) -> anyhow::Result<Series> {
                 }
                 series.samples.push((timestamp, value));
             }
+            4 => series.histograms.push(histogram_chunk::decode_message(field.bytes()?)?),
             other => bail!("field {other} of a series"),
         }
     }
@@ -167,14 +171,20 @@ pub fn series_of_frames(frames: &[Frame], query_index: u64) -> anyhow::Result<Ve
     let mut all: Vec<Series> = Vec::new();
     for frame in frames.iter().filter(|frame| frame.query_index == query_index) {
         if all.last().is_none_or(|last| last.labels != frame.labels) {
-            all.push(Series { labels: frame.labels.clone(), samples: Vec::new() });
+            all.push(Series { labels: frame.labels.clone(), ..Series::default() });
         }
         for chunk in &frame.chunks {
-            let samples = decode_xor(&chunk.data)?;
-            let ends = (samples.first().map(|sample| sample.0), samples.last().map(|sample| sample.0));
-            ensure!(chunk.encoding == 1 && ends == (Some(chunk.min_ms), Some(chunk.max_ms)), "chunk {chunk:?} holds {ends:?}");
+            let (mut samples, mut histograms) = (Vec::new(), Vec::new());
+            match chunk.encoding {
+                1 => samples = decode_xor(&chunk.data)?,
+                _ => histograms = histogram_chunk::decode(chunk.encoding, &chunk.data)?.1,
+            }
+            let times = samples.iter().map(|sample| sample.0).chain(histograms.iter().map(|histogram| histogram.timestamp));
+            let ends = (times.clone().next(), times.last());
+            ensure!(ends == (Some(chunk.min_ms), Some(chunk.max_ms)), "chunk {chunk:?} holds {ends:?}");
             if let Some(last) = all.last_mut() {
                 last.samples.extend(samples);
+                last.histograms.extend(histograms);
             }
         }
     }
@@ -184,7 +194,7 @@ pub fn series_of_frames(frames: &[Frame], query_index: u64) -> anyhow::Result<Ve
 /// The samples of an XOR chunk.
 pub fn decode_xor(chunk: &[u8]) -> anyhow::Result<Vec<Sample>> {
     let count = usize::from(u16::from_be_bytes(*chunk.first_chunk().context("a count")?));
-    let mut bits = Bits { bytes: &chunk[2..], at: 0 };
+    let mut bits = Bits::new(&chunk[2..]);
     let mut samples = Vec::with_capacity(count);
     let (mut time, mut step, mut value) = (0i64, 0i64, 0u64);
     let mut window = (0, 0);
@@ -200,133 +210,10 @@ pub fn decode_xor(chunk: &[u8]) -> anyhow::Result<Vec<Sample>> {
         }
         if position > 0 {
             time = time.wrapping_add(step);
-            if bits.take(1)? == 1 {
-                if bits.take(1)? == 1 {
-                    let leading = bits.take(5)? as u32;
-                    let length = bits.take(6)? as u32;
-                    let length = if length == 0 { 64 } else { length };
-                    ensure!(leading + length <= 64, "a window of {leading} and {length} bits");
-                    window = (length, 64 - leading - length);
-                }
-                value ^= bits.take(window.0)? << window.1;
-            }
+            value ^= bits.difference(&mut window)?;
         }
         samples.push((time, f64::from_bits(value)));
     }
-    ensure!(bits.bytes.len() * 8 - bits.at < 8, "bytes behind the last sample");
+    ensure!(bits.left() < 8, "bytes behind the last sample");
     Ok(samples)
-}
-
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn take(&mut self, count: u32) -> anyhow::Result<u64> {
-        let mut value = 0;
-        for _ in 0..count {
-            let byte = self.bytes.get(self.at / 8).context("the chunk ends early")?;
-            value = value << 1 | u64::from(byte >> (7 - self.at % 8) & 1);
-            self.at += 1;
-        }
-        Ok(value)
-    }
-
-    fn varint(&mut self) -> anyhow::Result<u64> {
-        let mut value = 0u64;
-        for position in 0..10 {
-            let byte = self.take(8)?;
-            value |= (byte & 0x7f) << (7 * position);
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        bail!("a varint without an end")
-    }
-
-    /// The change of the step between two times.
-    fn change(&mut self) -> anyhow::Result<i64> {
-        let mut ones = 0;
-        while ones < 4 && self.take(1)? == 1 {
-            ones += 1;
-        }
-        let count = [0, 14, 17, 20, 64][ones];
-        if count == 0 {
-            return Ok(0);
-        }
-        let value = self.take(count)?;
-        let is_negative = count < 64 && value > 1 << (count - 1);
-        Ok(if is_negative { value as i64 - (1 << count) } else { value as i64 })
-    }
-}
-
-/// A field's content: a number, or bytes.
-enum Field<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
-impl<'a> Field<'a> {
-    fn bytes(&self) -> anyhow::Result<&'a [u8]> {
-        match self {
-            Field::Bytes(bytes) => Ok(bytes),
-            Field::Number(number) => bail!("number {number} instead of bytes"),
-        }
-    }
-
-    fn number(&self) -> anyhow::Result<u64> {
-        match self {
-            Field::Number(number) => Ok(*number),
-            Field::Bytes(bytes) => bail!("{} bytes instead of a number", bytes.len()),
-        }
-    }
-}
-
-/// A message's fields with their numbers.
-fn fields(mut message: &[u8]) -> anyhow::Result<Vec<(u64, Field<'_>)>> {
-    let mut all = Vec::new();
-    while !message.is_empty() {
-        let key = take_varint(&mut message)?;
-        let field = match key & 7 {
-            0 => Field::Number(take_varint(&mut message)?),
-            1 => {
-                let bytes = message.split_off(..8).context("eight bytes")?;
-                Field::Number(u64::from_le_bytes(bytes.try_into()?))
-            }
-            2 => {
-                let length = usize::try_from(take_varint(&mut message)?)?;
-                Field::Bytes(message.split_off(..length).context("bytes as many as their length says")?)
-            }
-            other => bail!("wire type {other}"),
-        };
-        all.push((key >> 3, field));
-    }
-    Ok(all)
-}
-
-fn take_varint(bytes: &mut &[u8]) -> anyhow::Result<u64> {
-    let mut value = 0u64;
-    for position in 0..10 {
-        let byte = *bytes.split_off_first().context("a varint ends early")?;
-        value |= u64::from(byte & 0x7f) << (7 * position);
-        if byte < 0x80 {
-            return Ok(value);
-        }
-    }
-    bail!("a varint without an end")
-}
-
-fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    put_varint(out, field << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }

@@ -84,7 +84,6 @@ fn collect_samples(
             if is_gone.load(Ordering::Relaxed) {
                 return Err(QueryFailure::Canceled("the client has gone".to_string()).into());
             }
-            series.require_floats("remote read")?;
             answer.add(&series, &settings.external_labels).map_err(too_large)?;
         }
     }
@@ -104,7 +103,6 @@ async fn chunks(
             let mut frames = FrameWriter::new(position, settings.frame_bytes);
             let mut selected = series.select(&[query.inner_matchers(&external)], query.start_ms, query.end_ms)?;
             while let Some(series) = selected.next()? {
-                series.require_floats("remote read")?;
                 frames.write(&series, &external, pieces.buffer());
                 pieces.pass_on()?;
             }

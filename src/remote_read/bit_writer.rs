@@ -1,5 +1,8 @@
 //! Bits, the highest first, as Prometheus' chunks are made of them.
 
+/// How many bits a "varbit" number may take.
+const VARBIT_WIDTHS: [u32; 8] = [3, 6, 9, 12, 18, 25, 56, 64];
+
 /// Appends bits behind bytes. What does not fill a byte is written by [`BitWriter::finish`].
 pub struct BitWriter<'a> {
     out: &'a mut Vec<u8>,
@@ -53,6 +56,31 @@ impl<'a> BitWriter<'a> {
     /// The same for signed numbers, small ones of either sign being short.
     pub fn put_signed_varint(&mut self, value: i64) {
         self.put_varint((value << 1 ^ value >> 63) as u64);
+    }
+
+    /// A "varbit" number: 0 is one bit; others stand in the narrowest of [`VARBIT_WIDTHS`], behind a prefix of ones that names it.
+    pub fn put_varbit(&mut self, value: u64) {
+        self.put_in_width(value, |width| width == 64 || value < 1 << width);
+    }
+
+    /// The same for signed numbers. A number of n bits reaches from -2^(n-1)+1 to 2^(n-1).
+    pub fn put_varbit_signed(&mut self, value: i64) {
+        self.put_in_width(value as u64, |width| width == 64 || (-(1i64 << (width - 1)) + 1..=1i64 << (width - 1)).contains(&value));
+    }
+
+    fn put_in_width(&mut self, value: u64, fits: impl Fn(u32) -> bool) {
+        if value == 0 {
+            return self.put_bit(false);
+        }
+        let widest = VARBIT_WIDTHS.len() - 1;
+        let place = VARBIT_WIDTHS.iter().position(|&width| fits(width)).unwrap_or(widest);
+        // One 1 for each narrower width and one more, then a 0 unless there is no wider one.
+        let ones = place as u32 + 1;
+        self.put_short((1 << ones) - 1, ones);
+        if place < widest {
+            self.put_bit(false);
+        }
+        self.put(value, VARBIT_WIDTHS[place]);
     }
 
     /// Fills the last byte with zeros.

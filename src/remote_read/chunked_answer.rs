@@ -6,11 +6,8 @@
 use promql::labels::Labels;
 
 use super::message::{put_bytes, put_integer, put_labels, put_message, put_unsigned, with_external};
-use super::xor_chunk;
+use super::runs::runs;
 use crate::query::ordered::StoredSeries;
-
-/// `Chunk.Encoding`
-const XOR: u64 = 1;
 
 /// Writes series of one query as frames.
 pub struct FrameWriter {
@@ -35,13 +32,12 @@ impl FrameWriter {
         self.chunks.clear();
         put_labels(&mut self.labels, 1, &with_external(&series.labels, external));
         let room = self.frame_bytes.saturating_sub(self.labels.len());
-        let runs = series.timestamps.chunks(xor_chunk::SAMPLES_MAX).zip(series.values.chunks(xor_chunk::SAMPLES_MAX));
-        for (timestamps, values) in runs {
+        for run in runs(series) {
             self.chunk.clear();
-            xor_chunk::encode(timestamps, values, &mut self.chunk);
-            let (Some(&first), Some(&last)) = (timestamps.first(), timestamps.last()) else { continue };
+            run.encode(&mut self.chunk);
+            let Some((first, last)) = run.ends() else { continue };
             let before = self.chunks.len();
-            put_chunk(&mut self.chunks, first, last, XOR, &self.chunk);
+            put_chunk(&mut self.chunks, first, last, run.encoding(), &self.chunk);
             if self.chunks.len() > room && before > 0 {
                 // It did not fit any more: it begins the next frame.
                 let rest = self.chunks.split_off(before);

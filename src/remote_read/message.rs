@@ -15,6 +15,14 @@ pub fn put_integer(out: &mut Vec<u8>, field: u64, value: i64) {
     }
 }
 
+/// A whole number, small ones of either sign being short: `sint32`, `sint64`.
+pub fn put_signed(out: &mut Vec<u8>, field: u64, value: i64) {
+    if value != 0 {
+        varint::put(out, field << 3 | VARINT);
+        varint::put_signed(out, value);
+    }
+}
+
 pub fn put_unsigned(out: &mut Vec<u8>, field: u64, value: u64) {
     if value != 0 {
         varint::put(out, field << 3 | VARINT);

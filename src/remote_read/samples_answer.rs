@@ -8,6 +8,7 @@ use bytes::Bytes;
 use promql::labels::Labels;
 use storage::varint;
 
+use super::histogram_message::put_histogram;
 use super::message::{put_double, put_integer, put_labels, put_length, put_message, with_external};
 use crate::query::ordered::StoredSeries;
 
@@ -66,7 +67,7 @@ impl SamplesAnswer {
 
     /// Adds a series to the query begun last.
     pub fn add(&mut self, series: &StoredSeries, external: &Labels) -> Result<(), AnswerTooLarge> {
-        self.samples += series.timestamps.len();
+        self.samples += series.timestamps.len() + series.histograms.len();
         if self.samples > self.limits.samples {
             return Err(AnswerTooLarge::Samples(self.limits.samples));
         }
@@ -118,7 +119,7 @@ impl QueryResult {
     }
 }
 
-/// `TimeSeries { repeated Label labels = 1; repeated Sample samples = 2; }`,
+/// `TimeSeries { repeated Label labels = 1; repeated Sample samples = 2; repeated Histogram histograms = 4; }`,
 /// `Sample { double value = 1; int64 timestamp = 2; }`
 fn put_series(out: &mut Vec<u8>, series: &StoredSeries, external: &Labels) {
     put_labels(out, 1, &with_external(&series.labels, external));
@@ -127,6 +128,9 @@ fn put_series(out: &mut Vec<u8>, series: &StoredSeries, external: &Labels) {
             put_double(out, 1, value);
             put_integer(out, 2, timestamp);
         });
+    }
+    for (timestamp, histogram) in &series.histograms {
+        put_message(out, 4, |out| put_histogram(out, *timestamp, histogram));
     }
 }
 

@@ -30,8 +30,7 @@ pub fn encode(timestamps: &[i64], values: &[f64], out: &mut Vec<u8>) {
         match position {
             0 => {
                 bits.put_signed_varint(time);
-                bits.put(value.to_bits(), 64);
-                xor.value = value.to_bits();
+                xor.begin(value, &mut bits);
             }
             1 => {
                 bits.put_varint(step as u64);
@@ -71,12 +70,18 @@ fn put_change(change: i64, bits: &mut BitWriter) {
 #[derive(Default)]
 pub struct Xor {
     /// Bits of the value before.
-    pub value: u64,
+    value: u64,
     /// Leading and trailing zeros of the window in use.
     window: Option<(u32, u32)>,
 }
 
 impl Xor {
+    /// The first value, as it is.
+    pub fn begin(&mut self, value: f64, bits: &mut BitWriter) {
+        self.value = value.to_bits();
+        bits.put(self.value, 64);
+    }
+
     pub fn put(&mut self, value: f64, bits: &mut BitWriter) {
         let difference = value.to_bits() ^ self.value;
         self.value = value.to_bits();
