@@ -125,6 +125,7 @@ pub struct QuerySettings {
     /// Resolved: never zero.
     pub concurrency: usize,
     pub samples_max: usize,
+    pub memory_bytes: usize,
     pub points_max: usize,
     pub lookback: Duration,
     pub text_bytes: usize,
@@ -306,6 +307,7 @@ fn read_query(layers: &Layers) -> Result<QuerySettings, ConfigError> {
         barrier_timeout: layers.read("query.barrier_timeout", value::duration_above_zero)?,
         concurrency: if concurrency == 0 { cores() * 2 } else { concurrency },
         samples_max: layers.read("query.samples_max", value::count_above_zero)?,
+        memory_bytes: layers.read("query.memory_bytes", value::size_above_zero)?,
         points_max: layers.read("query.points_max", value::count_above_zero)?,
         lookback: layers.read("query.lookback", value::duration_above_zero)?,
         text_bytes: layers.read("query.text_bytes", value::size_above_zero)?,

@@ -42,7 +42,7 @@ impl From<QueryError> for QueryFailure {
             QueryError::Timeout(_) => QueryFailure::Timeout(text),
             QueryError::Canceled(_) => QueryFailure::Canceled(text),
             QueryError::Invalid(_) => QueryFailure::BadQuery(text),
-            QueryError::TooManySamples(_) | QueryError::Execution(_) => QueryFailure::Execution(text),
+            QueryError::TooManySamples(_) | QueryError::TooMuchMemory(_) | QueryError::Execution(_) => QueryFailure::Execution(text),
             // Upstream calls every failure of the storage "execution"; only what a retry can mend is told apart.
             QueryError::Source(SourceError::Failed(_)) => QueryFailure::Execution(text),
             QueryError::Source(source) => source.into(),

@@ -51,7 +51,12 @@ pub struct PeerService {
 
 impl PeerService {
     pub fn new(settings: &QuerySettings, metrics: Arc<SelfMetrics>) -> PeerService {
-        let limits = EngineOptions { samples_max: settings.samples_max, timeout: settings.timeout, ..EngineOptions::default() };
+        let limits = EngineOptions {
+            samples_max: settings.samples_max,
+            memory_bytes_max: settings.memory_bytes,
+            timeout: settings.timeout,
+            ..EngineOptions::default()
+        };
         let (engine, places) = (Arc::new(Engine::new(limits)), Arc::new(Semaphore::new(settings.concurrency)));
         PeerService { node: Arc::new(OnceCell::new()), engine, places, metrics }
     }

@@ -74,6 +74,7 @@ impl Runner {
     ) -> Runner {
         let options = EngineOptions {
             samples_max: settings.samples_max,
+            memory_bytes_max: settings.memory_bytes,
             timeout: settings.timeout,
             lookback_ms: settings.lookback.as_millis() as i64,
             delayed_name_removal: features.delayed_name_removal,

@@ -1,9 +1,10 @@
-//! What a query may use: samples in memory and time. Checked by all threads of the query.
+//! What a query may use: samples, memory and time. Checked by all threads of the query.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::column::{Column, SAMPLE_BYTES};
 use super::error::QueryError;
 use super::options::{EngineOptions, QueryOptions};
 
@@ -15,10 +16,12 @@ const EXECUTION: &str = QueryError::EXECUTION;
 #[derive(Debug)]
 pub struct Budget {
     samples_max: usize,
+    bytes_max: usize,
     deadline: Option<Instant>,
     cancel: Option<Arc<AtomicBool>>,
     samples: AtomicUsize,
     samples_peak: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 /// How many samples are worked on before a query looks again whether it may go on.
@@ -44,22 +47,33 @@ impl Ticker<'_> {
     }
 }
 
-/// Samples held in memory; gives them back when dropped.
+/// Samples and bytes held in memory; gives them back when dropped.
 #[derive(Debug)]
 pub struct Charge<'b> {
     budget: &'b Budget,
     samples: usize,
+    bytes: usize,
 }
 
 impl Budget {
-    pub fn new(samples_max: usize, deadline: Option<Instant>, cancel: Option<Arc<AtomicBool>>) -> Budget {
-        Budget { samples_max, deadline, cancel, samples: AtomicUsize::new(0), samples_peak: AtomicUsize::new(0) }
+    /// What an engine grants without an end in time.
+    pub fn new(engine: &EngineOptions) -> Budget {
+        Budget {
+            samples_max: engine.samples_max,
+            bytes_max: engine.memory_bytes_max,
+            deadline: None,
+            cancel: None,
+            samples: AtomicUsize::new(0),
+            samples_peak: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+        }
     }
 
     /// What an engine grants a query.
     pub fn of(engine: &EngineOptions, query: &QueryOptions) -> Budget {
         let timeout = Instant::now().checked_add(engine.timeout);
-        Budget::new(engine.samples_max, query.deadline.into_iter().chain(timeout).min(), query.cancel.clone())
+        let deadline = query.deadline.into_iter().chain(timeout).min();
+        Budget { deadline, cancel: query.cancel.clone(), ..Budget::new(engine) }
     }
 
     pub fn samples_max(&self) -> usize {
@@ -98,7 +112,7 @@ impl Budget {
 
     /// A charge of nothing yet.
     pub fn charge(&self) -> Charge<'_> {
-        Charge { budget: self, samples: 0 }
+        Charge { budget: self, samples: 0, bytes: 0 }
     }
 
     pub fn samples_peak(&self) -> usize {
@@ -118,15 +132,30 @@ impl Charge<'_> {
         Ok(())
     }
 
+    /// Holds `bytes` more.
+    pub fn add_bytes(&mut self, bytes: usize) -> Result<(), QueryError> {
+        let total = self.budget.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.bytes += bytes;
+        if total > self.budget.bytes_max { Err(QueryError::TooMuchMemory(EXECUTION)) } else { Ok(()) }
+    }
+
+    /// Holds one more series.
+    pub fn add_column(&mut self, column: &Column) -> Result<(), QueryError> {
+        self.add(column.memory_in_samples())?;
+        self.add_bytes(column.bytes())
+    }
+
     /// Holds `samples` instead of what it held.
     pub fn replace(&mut self, samples: usize) -> Result<(), QueryError> {
         self.release();
-        self.add(samples)
+        self.add(samples)?;
+        self.add_bytes(samples * SAMPLE_BYTES)
     }
 
     fn release(&mut self) {
         self.budget.samples.fetch_sub(self.samples, Ordering::Relaxed);
-        self.samples = 0;
+        self.budget.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        (self.samples, self.bytes) = (0, 0);
     }
 }
 
@@ -142,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_is_dropped_may_be_used_again() {
-        let budget = Budget::new(10, None, None);
+        let budget = Budget::new(&EngineOptions { samples_max: 10, ..EngineOptions::default() });
         let mut first = budget.charge();
         first.add(6).unwrap();
         let mut second = budget.charge();
@@ -155,9 +184,24 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_bounded_and_given_back() {
+        let budget = Budget::new(&EngineOptions { memory_bytes_max: 1000, ..EngineOptions::default() });
+        let column = Column { floats: vec![1.0; 50], ..Column::default() };
+        let mut first = budget.charge();
+        first.add_column(&column).unwrap();
+        let mut second = budget.charge();
+        let error = second.add_column(&column).unwrap_err();
+        assert_eq!(error.to_string(), "query processing would take too much memory in query execution");
+        drop(first);
+        drop(second);
+        budget.charge().add_bytes(1000).unwrap();
+        assert_eq!(budget.charge().add_bytes(1001), Err(QueryError::TooMuchMemory("query execution")));
+    }
+
+    #[test]
     fn a_canceled_query_ends() {
         let cancel = Arc::new(AtomicBool::new(false));
-        let budget = Budget::new(10, None, Some(Arc::clone(&cancel)));
+        let budget = Budget { cancel: Some(Arc::clone(&cancel)), ..Budget::new(&EngineOptions::default()) };
         assert_eq!(budget.check_time(), Ok(()));
         cancel.store(true, Ordering::Relaxed);
         assert_eq!(budget.check_time().unwrap_err().to_string(), "query was canceled in expression evaluation");

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use crate::histogram::FloatHistogram;
-use crate::labels::{Labels, METRIC_NAME, TYPE_LABEL, UNIT_LABEL};
+use crate::labels::{Label, Labels, METRIC_NAME, TYPE_LABEL, UNIT_LABEL};
 use crate::sample::{STALE_MARKER, SampleValue, is_stale};
+
+/// A time and a value. Histograms count as so many samples as they are larger.
+pub const SAMPLE_BYTES: usize = 16;
 
 /// Stands in a column where a series has no float. No value of an expression is ever the staleness marker: selectors
 /// filter it out, and calculations make quiet NaN only.
@@ -18,6 +21,11 @@ pub fn is_absent(value: f64) -> bool {
 /// Whether a label tells about the metric itself, so that it goes when a calculation makes something else of it.
 pub fn is_metadata(name: &str) -> bool {
     matches!(name, METRIC_NAME | TYPE_LABEL | UNIT_LABEL)
+}
+
+/// Bytes of a series without values.
+pub fn series_bytes(labels: &Labels) -> usize {
+    size_of::<Column>() + labels.len() * size_of::<Label>()
 }
 
 /// The values of one series at the steps of a grid.
@@ -109,6 +117,20 @@ impl Column {
         for value in self.floats.iter_mut().filter(|value| !is_absent(**value)) {
             *value = change(*value);
         }
+    }
+
+    /// Bytes of memory that it takes, about. Texts of labels are shared with those who gave them, and histograms that hold over
+    /// several steps are one.
+    pub fn bytes(&self) -> usize {
+        let mut histograms = 0;
+        let mut last: Option<&Arc<FloatHistogram>> = None;
+        for histogram in self.histograms.iter().flatten() {
+            if last.is_none_or(|last| !Arc::ptr_eq(last, histogram)) {
+                histograms += histogram.size_in_samples() * SAMPLE_BYTES;
+            }
+            last = Some(histogram);
+        }
+        series_bytes(&self.labels) + (self.floats.len() + self.histograms.len()) * size_of::<f64>() + histograms
     }
 
     /// As how many samples its memory counts in the limit on samples: a sample is 16 bytes, a step takes 8 whether it has a

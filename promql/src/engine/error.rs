@@ -13,6 +13,9 @@ pub enum QueryError {
     /// It would have held more samples than allowed.
     #[error("query processing would load too many samples into memory in {0}")]
     TooManySamples(&'static str),
+    /// It would have held more memory than allowed.
+    #[error("query processing would take too much memory in {0}")]
+    TooMuchMemory(&'static str),
     /// The data could not be read.
     #[error("expanding series: {0}")]
     Source(#[from] SourceError),

@@ -29,6 +29,8 @@ mod histogram_stats;
 mod answer;
 mod evaluator;
 mod part;
+#[cfg(test)]
+mod limit_tests;
 
 use std::time::{Duration, Instant};
 

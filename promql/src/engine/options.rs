@@ -11,6 +11,9 @@ use crate::subplan::QueryText;
 pub struct EngineOptions {
     /// How many samples a query may hold in memory at a time.
     pub samples_max: usize,
+    /// How many bytes a query may hold at a time: what it reads at the moment, groups, matrices and label sets. What the
+    /// allocator adds is not counted.
+    pub memory_bytes_max: usize,
     /// How long a query may run.
     pub timeout: Duration,
     /// For how long after its last sample a series still has a value.
@@ -31,6 +34,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         EngineOptions {
             samples_max: 50_000_000,
+            memory_bytes_max: 256 << 20,
             timeout: Duration::from_secs(120),
             lookback_ms: 5 * 60 * 1000,
             subquery_step_ms: 60 * 1000,

@@ -7,3 +7,4 @@ mod threads;
 mod shards;
 mod pushdown;
 mod stats;
+mod memory;

@@ -1,6 +1,8 @@
 //! The running aggregate of one group at all steps.
 
-use super::super::column::{ABSENT, Column, is_absent};
+use super::super::budget::Ticker;
+use super::super::column::{ABSENT, Column, SAMPLE_BYTES, is_absent};
+use super::super::error::QueryError;
 use super::super::functions::{HistogramMean, HistogramSum, Mean, quantile_of};
 use super::super::notes::Notes;
 use super::histogram_total::HistogramTotal;
@@ -17,6 +19,10 @@ pub struct Accumulator {
     pub(super) floats: Floats,
     /// One entry a step, or empty when there was no histogram.
     pub(super) histograms: Vec<Option<Box<HistogramTotal>>>,
+    /// Of the largest total so far, about.
+    histogram_bytes: usize,
+    /// Of a group that keeps all its values.
+    values_held: usize,
     pub drop_name: bool,
 }
 
@@ -88,7 +94,31 @@ impl Accumulator {
             AggregateOp::Quantile => Floats::Values(vec![Vec::new(); steps]),
             _ => Floats::Group(vec![ABSENT; steps]),
         };
-        Accumulator { floats, histograms: Vec::new(), drop_name: false }
+        Accumulator { floats, histograms: Vec::new(), histogram_bytes: 0, values_held: 0, drop_name: false }
+    }
+
+    /// How many values it holds: steps, or more where a group keeps all its values.
+    pub fn values(&self) -> usize {
+        match &self.floats {
+            Floats::Sum(values, _) | Floats::Count(values) | Floats::Group(values) | Floats::Min(values) | Floats::Max(values) => {
+                values.len()
+            }
+            Floats::Mean(means) => means.len(),
+            Floats::Variance(spreads) => spreads.len(),
+            Floats::Values(lists) => lists.len() + self.values_held,
+        }
+    }
+
+    /// Bytes of memory that it takes, about: the largest histogram stands for all of them, for this is asked at every series.
+    pub fn bytes(&self) -> usize {
+        let floats = match &self.floats {
+            Floats::Sum(sums, _) => sums.len() * 2 * size_of::<f64>(),
+            Floats::Mean(means) => means.len() * size_of::<Option<Mean>>(),
+            Floats::Variance(spreads) => spreads.len() * size_of::<Spread>(),
+            Floats::Values(lists) => lists.len() * size_of::<Vec<f64>>() + self.values_held * size_of::<f64>(),
+            Floats::Count(_) | Floats::Group(_) | Floats::Min(_) | Floats::Max(_) => self.values() * size_of::<f64>(),
+        };
+        floats + self.histograms.len() * (size_of::<usize>() + self.histogram_bytes)
     }
 
     /// Takes in one series.
@@ -117,7 +147,10 @@ impl Accumulator {
             Floats::Min(values) => present.for_each(|(step, value)| merge_extreme(&mut values[step], *value, |new, old| new < old)),
             Floats::Max(values) => present.for_each(|(step, value)| merge_extreme(&mut values[step], *value, |new, old| new > old)),
             Floats::Variance(spreads) => present.for_each(|(step, value)| spreads[step].add(*value)),
-            Floats::Values(lists) => present.for_each(|(step, value)| lists[step].push(*value)),
+            Floats::Values(lists) => present.for_each(|(step, value)| {
+                lists[step].push(*value);
+                self.values_held += 1;
+            }),
         }
     }
 
@@ -134,6 +167,8 @@ impl Accumulator {
         }
         self.histograms.resize(column.steps(), None);
         for (step, histogram) in present {
+            // The buckets and what rounding has cost them.
+            self.histogram_bytes = self.histogram_bytes.max(2 * SAMPLE_BYTES * histogram.size_in_samples());
             match &mut self.histograms[step] {
                 Some(total) => total.add(histogram, column.labels.metric_name(), site.position, notes),
                 empty if site.op == AggregateOp::Sum => *empty = Some(Box::new(HistogramTotal::Sum(HistogramSum::new(histogram)))),
@@ -145,6 +180,8 @@ impl Accumulator {
     /// Takes in other series of the same group.
     pub fn merge(&mut self, other: Accumulator, site: AggregationSite, notes: &mut Notes) {
         self.drop_name |= other.drop_name;
+        self.histogram_bytes = self.histogram_bytes.max(other.histogram_bytes);
+        self.values_held += other.values_held;
         match (&mut self.floats, other.floats) {
             (Floats::Sum(sums, compensations), Floats::Sum(other_sums, other_compensations)) => {
                 for (step, value) in other_sums.into_iter().enumerate().filter(|(_, value)| !is_absent(*value)) {
@@ -195,7 +232,15 @@ impl Accumulator {
     }
 
     /// The aggregate at all steps. `parameter`: the quantile at each step.
-    pub fn finish(self, labels: Labels, site: AggregationSite, parameter: &[f64], notes: &mut Notes) -> Column {
+    pub fn finish(
+        self,
+        labels: Labels,
+        site: AggregationSite,
+        parameter: &[f64],
+        ticker: &mut Ticker,
+        notes: &mut Notes,
+    ) -> Result<Column, QueryError> {
+        ticker.tick(self.values())?;
         let floats = match self.floats {
             Floats::Sum(sums, compensations) => {
                 let total = |(sum, compensation): (f64, f64)| if is_absent(sum) { ABSENT } else { sum + compensation };
@@ -206,8 +251,11 @@ impl Accumulator {
             Floats::Group(values) | Floats::Min(values) | Floats::Max(values) => values,
             Floats::Variance(spreads) => spreads.into_iter().map(|spread| spread.value(site.op)).collect(),
             Floats::Values(lists) => {
-                let quantile = |(mut list, q): (Vec<f64>, &f64)| if list.is_empty() { ABSENT } else { quantile_of(*q, &mut list) };
-                lists.into_iter().zip(parameter).map(quantile).collect()
+                let quantile = |(mut list, q): (Vec<f64>, &f64)| {
+                    ticker.tick(list.len())?;
+                    Ok(if list.is_empty() { ABSENT } else { quantile_of(*q, &mut list) })
+                };
+                lists.into_iter().zip(parameter).map(quantile).collect::<Result<_, QueryError>>()?
             }
         };
         let mut column = Column { labels, drop_name: self.drop_name, floats, histograms: Vec::new() };
@@ -221,7 +269,7 @@ impl Accumulator {
                 column.set(step, total.map(|total| SampleValue::Histogram(total.into())));
             }
         }
-        column
+        Ok(column)
     }
 }
 

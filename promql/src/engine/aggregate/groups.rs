@@ -1,6 +1,8 @@
 //! Aggregations that make one series of a group: `sum`, `avg`, `count`, `min`, `max`, `group`, `stddev`, `stdvar`, `quantile`.
 
-use super::super::column::Column;
+use super::super::budget::Ticker;
+use super::super::column::{Column, series_bytes};
+use super::super::error::QueryError;
 use super::super::notes::Notes;
 pub use super::accumulator::{Accumulator, AggregationSite};
 use super::grouping::{GroupIndex, GroupLabels};
@@ -21,10 +23,14 @@ impl Groups {
         Groups { site, index: GroupIndex::new(GroupLabels::new(grouping)), accumulators: Vec::new(), steps }
     }
 
-    /// Takes in one series.
-    pub fn add(&mut self, column: &Column, notes: &mut Notes) {
+    /// Takes in one series; answers by how many bytes that grew.
+    pub fn add(&mut self, column: &Column, notes: &mut Notes) -> usize {
+        let known = self.accumulators.len();
         let group = self.group_of(&column.labels);
+        let before = if group == known { 0 } else { self.accumulators[group].bytes() };
+        let labels = if group == known { series_bytes(&self.index.groups()[group]) } else { 0 };
         self.accumulators[group].add(column, self.site, notes);
+        labels + self.accumulators[group].bytes().saturating_sub(before)
     }
 
     fn group_of(&mut self, labels: &Labels) -> usize {
@@ -52,16 +58,23 @@ impl Groups {
     }
 
     /// Takes in what another thread has seen.
-    pub fn merge(&mut self, other: Groups, notes: &mut Notes) {
+    pub fn merge(&mut self, other: Groups, ticker: &mut Ticker, notes: &mut Notes) -> Result<(), QueryError> {
         for (labels, accumulator) in other.index.groups().iter().zip(other.accumulators) {
+            ticker.tick(accumulator.values())?;
             self.absorb(labels, accumulator, notes);
         }
+        Ok(())
     }
 
     /// The aggregates. `parameter` has one value a step, or is empty.
-    pub fn finish(self, parameter: &[f64], notes: &mut Notes) -> Vec<Column> {
-        let groups = self.index.groups().iter().cloned().zip(self.accumulators);
-        let columns = groups.map(|(labels, accumulator)| accumulator.finish(labels, self.site, parameter, notes));
-        columns.filter(|column| !column.is_empty()).collect()
+    pub fn finish(self, parameter: &[f64], ticker: &mut Ticker, notes: &mut Notes) -> Result<Vec<Column>, QueryError> {
+        let mut columns = Vec::with_capacity(self.accumulators.len());
+        for (labels, accumulator) in self.index.groups().iter().zip(self.accumulators) {
+            let column = accumulator.finish(labels.clone(), self.site, parameter, ticker, notes)?;
+            if !column.is_empty() {
+                columns.push(column);
+            }
+        }
+        Ok(columns)
     }
 }

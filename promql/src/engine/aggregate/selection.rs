@@ -45,6 +45,7 @@ pub fn select(
     }
     let mut columns = columns;
     for (column, keep) in columns.iter_mut().zip(keep) {
+        ticker.tick(keep.len())?;
         keep.iter().enumerate().filter(|(_, keep)| !**keep).for_each(|(step, _)| column.set(step, None));
     }
     columns.retain(|column| !column.is_empty());

@@ -5,6 +5,7 @@
 
 use hashbrown::HashMap;
 
+use super::super::budget::{Budget, Charge, Ticker};
 use super::super::column::Column;
 use super::super::error::QueryError;
 use super::super::grid::Grid;
@@ -23,7 +24,7 @@ pub fn match_vectors(
     operation: &VectorVector,
     left: &[Column],
     right: &[Column],
-    grid: &Grid,
+    (grid, budget): (&Grid, &Budget),
     removal: NameRemoval,
     notes: &mut Notes,
 ) -> Result<Vec<Column>, QueryError> {
@@ -34,12 +35,17 @@ pub fn match_vectors(
         std::mem::swap(&mut signatures.left, &mut signatures.right);
     }
     let ones = by_signature(&signatures.right, signatures.count);
-    let mut matcher = Matcher { operation, removal, grid, results: Vec::new(), by_key: HashMap::new(), matched: Vec::new() };
+    let (mut ticker, mut charge) = (budget.ticker(), budget.charge());
+    charge.add_bytes(signatures.count * grid.steps * size_of::<u32>())?;
+    let (results, by_key, matched) = (Vec::new(), HashMap::new(), Vec::new());
+    let mut matcher = Matcher { operation, removal, grid, charge, results, by_key, matched };
     matcher.matched.resize_with(signatures.count, || vec![0; grid.steps]);
-    matcher.check_one_side(many, one, &ones)?;
+    matcher.check_one_side(many, one, &ones, &mut ticker)?;
     for (column, signature) in many.iter().zip(&signatures.left) {
+        ticker.tick(grid.steps)?;
         let mut unmatched: Vec<bool> = (0..grid.steps).map(|step| column.is_present(step)).collect();
         for partner in ones[*signature].iter().map(|at| &one[*at]) {
+            ticker.tick(grid.steps)?;
             let steps = (0..grid.steps).filter(|step| column.is_present(*step) && partner.is_present(*step));
             let steps: Vec<usize> = steps.inspect(|step| unmatched[*step] = false).collect();
             matcher.pair(Side::Column(column), Side::Column(partner), *signature, &steps, notes)?;
@@ -52,6 +58,7 @@ pub fn match_vectors(
     }
     if let Some(fill) = operation.matching.fill.left {
         for (column, signature) in one.iter().zip(&signatures.right) {
+            ticker.tick(grid.steps)?;
             let labels = matched_labels(&column.labels, &operation.matching);
             let free = |step: &usize| column.is_present(*step) && matcher.matched[*signature][*step] == 0;
             let steps: Vec<usize> = (0..grid.steps).filter(free).collect();
@@ -105,6 +112,7 @@ struct Matcher<'a> {
     operation: &'a VectorVector,
     removal: NameRemoval,
     grid: &'a Grid,
+    charge: Charge<'a>,
     results: Vec<ResultSeries>,
     by_key: HashMap<(usize, Labels), usize>,
     /// For each signature, how many pairs met at each step.
@@ -130,7 +138,7 @@ impl Matcher<'_> {
             let Some((value, holds)) = outcome else { continue };
             let at = match result {
                 Some(at) => at,
-                None => self.result_series(many.labels(), one.labels(), signature),
+                None => self.result_series(many.labels(), one.labels(), signature)?,
             };
             result = Some(at);
             self.take(at, signature, step)?;
@@ -143,14 +151,17 @@ impl Matcher<'_> {
     }
 
     /// The position of the series with the labels of this pair.
-    fn result_series(&mut self, many: &Labels, one: &Labels, signature: usize) -> usize {
+    fn result_series(&mut self, many: &Labels, one: &Labels, signature: usize) -> Result<usize, QueryError> {
         let labels = result_labels(self.operation, many, one, self.removal);
-        let Matcher { results, grid, operation, .. } = self;
-        *self.by_key.entry((signature, labels.clone())).or_insert_with(|| {
-            let column = Column { drop_name: operation.return_bool, ..Column::empty(labels, grid.steps) };
-            results.push(ResultSeries { column, taken: vec![false; grid.steps] });
-            results.len() - 1
-        })
+        if let Some(known) = self.by_key.get(&(signature, labels.clone())) {
+            return Ok(*known);
+        }
+        let column = Column { drop_name: self.operation.return_bool, ..Column::empty(labels.clone(), self.grid.steps) };
+        let taken = vec![false; self.grid.steps];
+        self.charge.add_bytes(column.bytes() + taken.len())?;
+        self.results.push(ResultSeries { column, taken });
+        self.by_key.insert((signature, labels), self.results.len() - 1);
+        Ok(self.results.len() - 1)
     }
 
     /// Notes that a pair has met; errs when another one has before.
@@ -169,12 +180,14 @@ impl Matcher<'_> {
     }
 
     /// No two series of the "one" side may have a sample at the same step, unless there is nothing to match them with.
-    fn check_one_side(&self, many: &[Column], one: &[Column], ones: &[Vec<usize>]) -> Result<(), QueryError> {
+    fn check_one_side(&self, many: &[Column], one: &[Column], ones: &[Vec<usize>], ticker: &mut Ticker) -> Result<(), QueryError> {
         let fills = !self.operation.matching.fill.is_empty();
         for same in ones.iter().filter(|same| same.len() > 1) {
             for step in 0..self.grid.steps {
+                ticker.tick(same.len())?;
                 let mut present = same.iter().map(|at| &one[*at]).filter(|column| column.is_present(step));
                 let (Some(first), Some(second)) = (present.next(), present.next()) else { continue };
+                ticker.tick(many.len())?;
                 if fills || many.iter().any(|column| column.is_present(step)) {
                     return Err(self.duplicate(&first.labels, &second.labels));
                 }

@@ -4,7 +4,7 @@ use super::super::aggregate::count_values::ValueCounts;
 use super::super::aggregate::groups::{AggregationSite, Groups};
 use super::super::aggregate::partial::is_mergeable;
 use super::super::aggregate::selection;
-use super::super::column::Column;
+use super::super::column::{Column, series_bytes};
 use super::super::error::QueryError;
 use super::super::frame::Frame;
 use super::super::grid::Grid;
@@ -45,7 +45,7 @@ impl<'a> Evaluator<'a> {
                 if aggregate.op == AggregateOp::Quantile {
                     note_quantiles(aggregate, &parameter, notes);
                 }
-                self.charged(groups.finish(&parameter, notes))
+                self.charged(groups.finish(&parameter, &mut self.budget.ticker(), notes)?)
             }
         }
     }
@@ -62,13 +62,17 @@ impl<'a> Evaluator<'a> {
         let new = || (Groups::new(site, &aggregate.grouping, grid.steps), self.budget.charge());
         let push = |(groups, charge): &mut (Groups, Charge), column: &mut Column, notes: &mut Notes| {
             let before = groups.len();
-            groups.add(column, notes);
-            charge.add((groups.len() - before) * grid.steps)
+            let bytes = groups.add(column, notes);
+            charge.add((groups.len() - before) * grid.steps)?;
+            charge.add_bytes(bytes)
         };
         let absorb_groups = |(groups, charge): &mut (Groups, Charge), frame: Frame, notes: &mut Notes| {
             let Frame::Groups(states) = frame else { return Err(Malformed("groups were expected").into()) };
             charge.add(states.len() * grid.steps)?;
-            states.into_iter().for_each(|(labels, state)| groups.absorb(&labels, state, notes));
+            for (labels, state) in states {
+                charge.add_bytes(state.bytes() + series_bytes(&labels))?;
+                groups.absorb(&labels, state, notes);
+            }
             Ok(())
         };
         let absorb_columns = columns_into(&push);
@@ -81,8 +85,9 @@ impl<'a> Evaluator<'a> {
         let sink = Sink { new: &new, push: &push, offer: offer.as_ref() };
         let mut parts = self.fold(&aggregate.child, grid, &sink, notes)?.into_iter();
         let (mut groups, charge) = parts.next().unwrap_or_else(new);
+        let mut ticker = self.budget.ticker();
         for (part, _charge) in parts {
-            groups.merge(part, notes);
+            groups.merge(part, &mut ticker, notes)?;
         }
         Ok((groups, charge))
     }
@@ -101,12 +106,17 @@ impl<'a> Evaluator<'a> {
         let push = |(counts, charge): &mut (ValueCounts, Charge), column: &mut Column, _: &mut Notes| {
             let before = counts.len();
             counts.add(column);
-            charge.add((counts.len() - before) * grid.steps)
+            let added = counts.len() - before;
+            charge.add(added * grid.steps)?;
+            charge.add_bytes(added * (series_bytes(&column.labels) + grid.steps * size_of::<f64>()))
         };
         let absorb = |(counts, charge): &mut (ValueCounts, Charge), frame: Frame, _: &mut Notes| {
             let Frame::Columns(columns) = frame else { return Err(Malformed("counts were expected").into()) };
             charge.add(columns.len() * grid.steps)?;
-            columns.into_iter().for_each(|column| counts.absorb(column));
+            for column in columns {
+                charge.add_bytes(column.bytes())?;
+                counts.absorb(column);
+            }
             Ok(())
         };
         let offer = subplan.map(|subplan| Offer { subplan, op: None, absorb: &absorb });

@@ -21,6 +21,8 @@ use crate::labels::Labels;
 use crate::number::open_metrics;
 use crate::position::PositionRange;
 
+const LABELS_IN_SAMPLES: usize = 100;
+
 impl<'a> Evaluator<'a> {
     pub(super) fn call(&self, call: &Call, grid: &Grid, notes: &mut Notes) -> Result<Vector<'a>, QueryError> {
         match (call.function, call.args.as_slice()) {
@@ -67,9 +69,14 @@ impl<'a> Evaluator<'a> {
     }
 
     fn change_labels(&self, node: &Node, grid: &Grid, notes: &mut Notes, change: impl Fn(&mut Column)) -> Result<Vector<'a>, QueryError> {
-        let mut columns = self.vector(node, grid, notes)?.columns;
-        columns.iter_mut().for_each(change);
-        self.charged(same_labels::merge(columns)?)
+        let mut vector = self.vector(node, grid, notes)?;
+        let mut ticker = self.budget.ticker();
+        for column in &mut vector.columns {
+            // New labels cost about as much as so many samples.
+            ticker.tick(grid.steps + LABELS_IN_SAMPLES)?;
+            change(column);
+        }
+        self.charged(same_labels::merge(vector.columns)?)
     }
 
     fn sort(&self, call: &Call, node: &Node, labels: &[Argument], grid: &Grid, notes: &mut Notes) -> Result<Vector<'a>, QueryError> {
@@ -93,7 +100,9 @@ impl<'a> Evaluator<'a> {
     /// `timestamp` of anything but a selector: the time of the step.
     fn evaluation_times(&self, node: &Node, grid: &Grid, notes: &mut Notes) -> Result<Vector<'a>, QueryError> {
         let mut columns = self.vector(node, grid, notes)?.columns;
+        let mut ticker = self.budget.ticker();
         for column in &mut columns {
+            ticker.tick(grid.steps)?;
             for step in (0..grid.steps).filter(|step| column.is_present(*step)).collect::<Vec<_>>() {
                 column.set(step, Some(crate::sample::SampleValue::Float(grid.time_ms(step) as f64 / 1000.0)));
             }
@@ -142,9 +151,9 @@ impl<'a> Evaluator<'a> {
     }
 
     fn histogram_call(&self, question: &Question, vector: &Argument, grid: &Grid, notes: &mut Notes) -> Result<Vector<'a>, QueryError> {
-        let columns = self.vector(&vector.node, grid, notes)?.columns;
-        let histograms = Histograms::gather(&columns, vector.position, self.naming(), notes);
-        let answers = histograms.answer(question, grid, notes);
+        let given = self.vector(&vector.node, grid, notes)?;
+        let histograms = Histograms::gather(&given.columns, vector.position, self.naming(), notes);
+        let answers = histograms.answer(question, grid, self.budget, notes)?;
         self.nameless(answers)
     }
 
@@ -156,12 +165,12 @@ impl<'a> Evaluator<'a> {
         grid: &Grid,
         notes: &mut Notes,
     ) -> Result<Vector<'a>, QueryError> {
-        let columns = self.vector(&vector.node, grid, notes)?.columns;
-        let histograms = Histograms::gather(&columns, vector.position, self.naming(), notes);
+        let given = self.vector(&vector.node, grid, notes)?;
+        let histograms = Histograms::gather(&given.columns, vector.position, self.naming(), notes);
         let mut answers = Vec::new();
         for quantile in quantiles {
             let quantiles = self.quantiles(quantile, grid, notes)?;
-            for answer in histograms.answer(&Question::Quantile(&quantiles), grid, notes) {
+            for answer in histograms.answer(&Question::Quantile(&quantiles), grid, self.budget, notes)? {
                 answers.append(&mut label_by_quantile(answer, label, &quantiles));
             }
         }

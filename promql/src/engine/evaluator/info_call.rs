@@ -21,7 +21,7 @@ impl<'a> Evaluator<'a> {
             Some(matchers) => self.info_series(call, matchers, grid, notes)?,
             None => Vec::new(),
         };
-        self.charged(same_labels::merge(query.combine(&base.columns, &infos, grid)?)?)
+        self.charged(same_labels::merge(query.combine(&base.columns, &infos, grid, self.budget)?)?)
     }
 
     /// Info series; their values are the times of the samples that hold.

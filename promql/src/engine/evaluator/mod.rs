@@ -69,7 +69,7 @@ impl<'a> Evaluator<'a> {
                 let mut once = Notes::new(&grid.first());
                 let vector = self.vector(inner, &grid.first(), &mut once)?;
                 notes.merge_invariant(once);
-                self.charged(vector.columns.into_iter().map(|column| broadcast(column, grid)).collect())
+                self.broadcast(vector, grid)
             }
             Node::Number(_) | Node::String(_) | Node::ScalarBinary { .. } | Node::Range(_) => {
                 Err(QueryError::execution("expected an instant vector"))
@@ -110,7 +110,7 @@ impl<'a> Evaluator<'a> {
         let new = || Vector { columns: Vec::new(), charge: self.budget.charge() };
         let push = |vector: &mut Vector<'a>, column: &mut Column, _: &mut Notes| {
             let column = std::mem::take(column);
-            vector.charge.add(column.memory_in_samples())?;
+            vector.charge.add_column(&column)?;
             vector.columns.push(column);
             Ok(())
         };
@@ -125,10 +125,10 @@ impl<'a> Evaluator<'a> {
         let left = self.vector(&operation.left, grid, notes)?;
         let right = self.vector(&operation.right, grid, notes)?;
         let columns = if operation.op.is_set() {
-            sets::combine(operation.op, left.columns, right.columns, &operation.matching, grid)
+            sets::combine(operation.op, left.columns, right.columns, &operation.matching, grid, self.budget)?
         } else {
             let removal = if self.options.delayed_name_removal { matching::NameRemoval::Later } else { matching::NameRemoval::Now };
-            matching::match_vectors(operation, &left.columns, &right.columns, grid, removal, notes)?
+            matching::match_vectors(operation, &left.columns, &right.columns, (grid, self.budget), removal, notes)?
         };
         // Kept from one side, series stay as distinct as they were.
         let distinct = matches!(operation.op, BinaryOp::And | BinaryOp::Unless);
@@ -139,7 +139,21 @@ impl<'a> Evaluator<'a> {
     fn charged(&self, mut columns: Vec<Column>) -> Result<Vector<'a>, QueryError> {
         columns.retain(|column| !column.is_empty());
         let mut charge = self.budget.charge();
-        charge.add(columns.iter().map(Column::memory_in_samples).sum())?;
+        columns.iter().try_for_each(|column| charge.add_column(column))?;
+        Ok(Vector { columns, charge })
+    }
+
+    /// The values of the only step, at all steps.
+    fn broadcast(&self, vector: Vector<'a>, grid: &Grid) -> Result<Vector<'a>, QueryError> {
+        let mut charge = self.budget.charge();
+        let mut ticker = self.budget.ticker();
+        let mut columns = Vec::with_capacity(vector.columns.len());
+        for column in vector.columns {
+            ticker.tick(grid.steps)?;
+            let column = broadcast(column, grid);
+            charge.add_column(&column)?;
+            columns.push(column);
+        }
         Ok(Vector { columns, charge })
     }
 

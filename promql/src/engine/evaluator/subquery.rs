@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::column::{SAMPLE_BYTES, series_bytes};
 use super::super::error::QueryError;
 use super::super::functions::extended_samples;
 use super::super::functions::window::{SplitSeries, StartTimes};
@@ -84,6 +85,7 @@ impl<'a> Evaluator<'a> {
                         }
                         if !scratch.split.is_empty() {
                             charge.add(scratch.split.size())?;
+                            charge.add_bytes(series_bytes(&labels) + scratch.split.size() * SAMPLE_BYTES)?;
                             notes.count(0, scratch.split.size());
                             list.push(series_of(labels, &scratch.split));
                         }

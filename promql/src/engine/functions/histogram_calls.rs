@@ -2,7 +2,9 @@
 
 use hashbrown::HashMap;
 
+use super::super::budget::Budget;
 use super::super::column::{Column, is_absent};
+use super::super::error::QueryError;
 use super::super::grid::Grid;
 use super::super::notes::Notes;
 use super::classic_histogram::{self, ClassicBucket};
@@ -66,14 +68,17 @@ impl<'a> Histograms<'a> {
     }
 
     /// The answers for all histograms at all steps.
-    pub fn answer(&self, question: &Question, grid: &Grid, notes: &mut Notes) -> Vec<Column> {
+    pub fn answer(&self, question: &Question, grid: &Grid, budget: &Budget, notes: &mut Notes) -> Result<Vec<Column>, QueryError> {
+        let (mut ticker, mut charge) = (budget.ticker(), budget.charge());
         let mut conflicts: Vec<Vec<bool>> = self.classic.iter().map(|_| Vec::new()).collect();
         let mut answers = Vec::new();
         for column in self.columns.iter().filter(|column| column.has_histograms()) {
             let classic = self.classic_by_labels.get(&column.labels).copied();
             let mut answer = Column::empty(column.labels.clone(), grid.steps);
+            charge.add_bytes(answer.bytes())?;
             for (step, histogram) in column.histograms.iter().enumerate() {
                 let Some(histogram) = histogram else { continue };
+                ticker.tick(histogram.size_in_samples())?;
                 if let Some(classic) = classic.filter(|classic| self.classic[*classic].is_present(self.columns, step)) {
                     let kind = AnnotationKind::MixedClassicNativeHistograms { metric: self.metric(&column.labels) };
                     notes.push(kind, self.position);
@@ -88,7 +93,9 @@ impl<'a> Histograms<'a> {
         }
         for (series, conflicts) in self.classic.iter().zip(conflicts) {
             let mut answer = Column::empty(series.labels.clone(), grid.steps);
+            charge.add_bytes(answer.bytes())?;
             for step in (0..grid.steps).filter(|step| !conflicts.get(*step).copied().unwrap_or(false)) {
+                ticker.tick(series.buckets.len())?;
                 let mut buckets = series.buckets_at(self.columns, step);
                 if !buckets.is_empty() {
                     answer.floats[step] = self.answer_classic(question, &mut buckets, series, (step, grid), notes);
@@ -97,7 +104,7 @@ impl<'a> Histograms<'a> {
             answers.push(answer);
         }
         answers.retain(|answer| !answer.is_empty());
-        answers
+        Ok(answers)
     }
 
     fn answer_native(&self, question: &Question, histogram: &FloatHistogram, step: usize, labels: &Labels, notes: &mut Notes) -> f64 {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::super::budget::Budget;
 use super::super::column::{Column, is_absent};
 use super::super::error::QueryError;
 use super::super::grid::Grid;
@@ -60,14 +61,18 @@ impl InfoQuery {
 
     /// The series of `base` with the labels of their info series. In `infos` each value is the time of the sample that holds
     /// at the step: of two info series for the same series the newer one counts.
-    pub fn combine(&self, base: &[Column], infos: &[Column], grid: &Grid) -> Result<Vec<Column>, QueryError> {
+    pub fn combine(&self, base: &[Column], infos: &[Column], grid: &Grid, budget: &Budget) -> Result<Vec<Column>, QueryError> {
+        let (mut ticker, mut charge) = (budget.ticker(), budget.charge());
         let infos_by_target = group_by_target(infos);
         let mut combined = Vec::new();
         let no_labels_demanded = self.label_matchers.iter().all(|matcher| matcher.matches(""));
         for step in 0..grid.steps {
+            ticker.tick(base.len() + infos.len())?;
             self.check_conflicts(&infos_by_target, infos, base, step)?;
         }
         for column in base {
+            ticker.tick(grid.steps)?;
+            charge.add_bytes(column.bytes())?;
             if self.is_info_series(&column.labels) {
                 combined.push(column.clone());
                 continue;

@@ -16,6 +16,7 @@ impl Wire for QueryError {
             QueryError::Source(SourceError::Timeout(text)) => (6, text.as_str()),
             QueryError::Source(SourceError::Canceled(text)) => (7, text.as_str()),
             QueryError::Source(SourceError::Failed(text)) => (8, text.as_str()),
+            QueryError::TooMuchMemory(phase) => (9, *phase),
         };
         out.byte(number);
         out.text(text);
@@ -35,6 +36,7 @@ impl Wire for QueryError {
             6 => SourceError::Timeout(text.to_owned()).into(),
             7 => SourceError::Canceled(text.to_owned()).into(),
             8 => SourceError::Failed(text.to_owned()).into(),
+            9 => QueryError::TooMuchMemory(phase),
             _ => return Err(Malformed("an unknown error")),
         })
     }
