@@ -77,7 +77,14 @@ async fn scripts_of_allowed_pages_may_read_answers() -> TestResult {
     let _turn = turn().await;
     let cluster = Cluster::start_with(TERN, 1, &["--web-cors-origin", r"https?://(a|b)\.example"]).await?;
     let plain = Plain::new(&cluster)?;
-    for path in ["/api/v1/query?query=1", "/api/v1/query?query=)", "/api/v1/status/buildinfo", "/api/v1/labels"] {
+    for path in [
+        "/api/v1/query?query=1",
+        "/api/v1/query?query=)",
+        "/api/v1/status/buildinfo",
+        "/api/v1/labels",
+        "/federate?match[]=up",
+        "/api/v1/export?match[]=up",
+    ] {
         let answer = plain.get(path, &[("origin", "https://a.example")]).await?;
         assert_eq!(header(&answer, "access-control-allow-origin"), ["https://a.example"], "{path}");
         assert_eq!(header(&answer, "access-control-expose-headers"), ["Date"], "{path}");
@@ -90,6 +97,23 @@ async fn scripts_of_allowed_pages_may_read_answers() -> TestResult {
     assert_eq!(answer.status(), 204);
     assert_eq!(header(&answer, "access-control-allow-methods"), ["GET, POST, OPTIONS"]);
     assert_eq!(header(&answer, "access-control-allow-origin"), ["http://b.example"]);
+    cluster.finish()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_query_that_would_take_too_much_memory_is_refused() -> TestResult {
+    let _turn = turn().await;
+    let cluster = Cluster::start_with(TERN, 1, &["--query-memory-bytes", "100KiB"]).await?;
+    let (client, at) = (cluster.client(1), recent_second());
+    load(&client, 1000, at).await?;
+    let (start, end) = ((at - 10_000).to_string(), at.to_string());
+    let range = |query| [("query", query), ("start", start.as_str()), ("end", end.as_str()), ("step", "1")];
+    let refused = client.get("/api/v1/query_range", &range("heavy")).await?;
+    expect_status(&refused, 422);
+    assert!(refused.text().contains("query processing would take too much memory in query execution"), "{}", refused.text());
+    assert!(refused.text().contains("\"errorType\":\"execution\""), "{}", refused.text());
+    expect_status(&client.get("/api/v1/query", &[("query", "sum(count_over_time(heavy[3h]))"), ("time", &end)]).await?, 200);
     cluster.finish()?;
     Ok(())
 }

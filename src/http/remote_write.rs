@@ -39,12 +39,16 @@ impl Version {
             "" | "application/x-protobuf" => {}
             _ => return None,
         }
-        let Some(proto) = parts.find_map(|part| part.strip_prefix("proto=")) else { return Some(Version::One) };
-        match proto.trim_matches('"') {
-            "prometheus.WriteRequest" => Some(Version::One),
-            "io.prometheus.write.v2.Request" => Some(Version::Two),
-            _ => None,
-        }
+        // Every parameter is looked at, as upstream: one that is no NAME=VALUE makes the whole type unreadable.
+        parts.try_fold(Version::One, |version, part| {
+            let (name, value) = part.split_once('=').filter(|(_, value)| !value.contains('='))?;
+            match (name, value.trim_matches('"')) {
+                ("proto", "prometheus.WriteRequest") => Some(Version::One),
+                ("proto", "io.prometheus.write.v2.Request") => Some(Version::Two),
+                ("proto", _) => None,
+                _ => Some(version),
+            }
+        })
     }
 
     fn rules(self) -> WriteRules {
@@ -174,6 +178,10 @@ mod tests {
         assert_eq!(negotiated(Some("application/x-protobuf; proto=io.prometheus.write.v2.Request")), Some(Version::Two));
         assert_eq!(negotiated(Some("application/x-protobuf;proto=other")), None);
         assert_eq!(negotiated(Some("application/json")), None);
+        assert_eq!(negotiated(Some("application/x-protobuf; charset=utf-8; proto=io.prometheus.write.v2.Request")), Some(Version::Two));
+        for odd in ["application/x-protobuf;proto", "application/x-protobuf;", "application/x-protobuf; a=b=c"] {
+            assert_eq!(negotiated(Some(odd)), None, "{odd}");
+        }
     }
 
     #[test]

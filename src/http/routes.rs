@@ -26,11 +26,12 @@ pub fn router(app: Arc<App>) -> Router {
     let writes = writes.merge(streamed_writes()).layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
     let bulk_reads = bulk_reads().layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
     let reads = reads().layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
-    let open_to_pages = reads.merge(status()).layer(from_fn(pack)).layer(from_fn_with_state(Arc::clone(&app), allow_origins));
+    // Whole series pack themselves, piece by piece.
+    let open_to_pages = reads.merge(status()).layer(from_fn(pack)).merge(bulk_reads);
     open_to_pages
+        .layer(from_fn_with_state(Arc::clone(&app), allow_origins))
         .merge(live())
         .merge(writes)
-        .merge(bulk_reads)
         .merge(influx_status())
         .merge(probes())
         .merge(admin_routes())
