@@ -218,12 +218,19 @@ async fn prometheus_queries_terns_histograms_and_chunks_are_those_of_prometheus(
     for client in [&holder.client(), &tern] {
         let frames = decode_frames(&read(client, &query, &[STREAMED_XOR_CHUNKS]).await?.body)?;
         samples.push(series_of_frames(&frames, 0)?);
-        chunks.push(frames.into_iter().map(|frame| (frame.labels, frame.chunks)).collect::<Vec<_>>());
+        // The flags of a chunk that begins with a counter reset: those of Debian's Prometheus 2 do not say so, unlike those of 3.
+        let mut flags = Vec::new();
+        let mut without_flags = frames;
+        for chunk in without_flags.iter_mut().flat_map(|frame| &mut frame.chunks) {
+            flags.push(std::mem::take(&mut chunk.data[2]));
+        }
+        chunks.push((without_flags, flags));
     }
     assert_eq!(samples[0].len(), 3);
     assert!(samples[0].iter().all(|series| series.histograms.len() == SCRAPES as usize), "{:?}", samples[0]);
     assert_eq!(samples[1], samples[0], "what the chunks hold");
-    assert_eq!(chunks[1], chunks[0], "byte for byte");
+    assert_eq!(chunks[1].0, chunks[0].0, "byte for byte");
+    assert_eq!(chunks[1].1, [0, 0x80].repeat(3), "each series falls once");
     let plain = decode_samples(&read(&tern, &query, &[]).await?.body)?;
     assert_eq!(plain[0], samples[0], "plain");
     assert_eq!(decode_samples(&read(&holder.client(), &query, &[]).await?.body)?, plain);

@@ -113,7 +113,9 @@ fn batch_again(reader: &BatchReader, columns: &Columns) {
 /// What is taken must be readable.
 pub fn snapshot(engine: &Arc<Engine>, bytes: &[u8]) {
     let Some((&way, rest)) = bytes.split_first() else { return };
-    let frames = if way % 2 == 0 { changed_frames(engine, rest) } else { own_frames(rest) };
+    let frames = if way % 2 == 0 { changed_frames(engine, rest) } else { Ok(own_frames(rest)) };
+    assert!(frames.is_ok(), "{:?}", frames.err());
+    let Ok(frames) = frames else { return };
     let Ok(mut import) = engine.import(1, 1) else { return };
     if frames.into_iter().map(with_checksum).all(|frame| import.push(&frame).is_ok())
         && let Ok(shard) = import.finish()
@@ -146,9 +148,9 @@ fn own_frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The last frame agrees with the changed ones, else every change would be refused at the end at the latest.
-fn changed_frames(engine: &Arc<Engine>, changes: &[u8]) -> Vec<Vec<u8>> {
-    let mut frames = real_frames(engine);
-    let Some(mut end) = frames.pop() else { return frames };
+fn changed_frames(engine: &Arc<Engine>, changes: &[u8]) -> storage::Result<Vec<Vec<u8>>> {
+    let mut frames = real_frames(engine)?;
+    let Some(mut end) = frames.pop() else { return Ok(frames) };
     let count = frames.len();
     for [frame, high, low, value] in changes.as_chunks::<4>().0 {
         let frame = &mut frames[usize::from(*frame) % count];
@@ -159,27 +161,26 @@ fn changed_frames(engine: &Arc<Engine>, changes: &[u8]) -> Vec<Vec<u8>> {
     end.truncate(end.len() - 8);
     end.extend_from_slice(&hash.to_le_bytes());
     frames.push(end);
-    frames
+    Ok(frames)
 }
 
 /// Frames, without their checksums, of a small shard.
-fn real_frames(engine: &Arc<Engine>) -> Vec<Vec<u8>> {
-    // Invariant: an engine in an empty folder takes what this function itself makes.
-    engine.set_hash_key(storage::HashKey([7; 16])).expect("the same each time");
-    let shard = engine.open_shard(0, 1).expect("opens");
+fn real_frames(engine: &Arc<Engine>) -> storage::Result<Vec<Vec<u8>>> {
+    engine.set_hash_key(storage::HashKey([7; 16]))?;
+    let shard = engine.open_shard(0, 1)?;
     if shard.series_count() == 0 {
-        let payload = batch::join(&[example_batch().into()]);
-        shard.apply(1, &payload).expect("applies");
-        let frozen = shard.freeze().expect("not empty");
-        frozen.persist().expect("persists");
-        shard.release(frozen);
+        shard.apply(1, &batch::join(&[example_batch().into()]))?;
+        if let Some(frozen) = shard.freeze() {
+            frozen.persist()?;
+            shard.release(frozen);
+        }
     }
-    let mut export = shard.export().expect("exports");
+    let mut export = shard.export()?;
     let mut frames = Vec::new();
-    while let Some(frame) = export.next_frame().expect("reads") {
+    while let Some(frame) = export.next_frame()? {
         frames.push(frame[..frame.len() - 4].to_vec());
     }
-    frames
+    Ok(frames)
 }
 
 fn example_batch() -> Vec<u8> {
@@ -187,7 +188,8 @@ fn example_batch() -> Vec<u8> {
     for number in 0..3 {
         let mut labels = Vec::new();
         let value = number.to_string();
-        storage::labels::canonicalize(&mut vec![("__name__", "m"), ("n", &value)], &mut labels).expect("valid");
+        let made = storage::labels::canonicalize(&mut vec![("__name__", "m"), ("n", &value)], &mut labels);
+        assert!(made.is_ok(), "{made:?}");
         let series = builder.define(&labels);
         for sample in 0..20 {
             builder.push_defined(series, 1_700_000_000_000 + sample * 15_000, (sample * number) as f64);
