@@ -17,6 +17,7 @@ mod sample_text;
 mod config;
 mod logging;
 mod process_stats;
+mod disk_space;
 mod self_metrics;
 mod notifications;
 mod peers;
