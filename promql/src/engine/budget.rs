@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn bytes_are_bounded_and_given_back() {
         let budget = Budget::new(&EngineOptions { memory_bytes_max: 1000, ..EngineOptions::default() });
-        let column = Column { floats: vec![1.0; 50], ..Column::default() };
+        let column = Column { floats: vec![1.0; 100], ..Column::default() };
         let mut first = budget.charge();
         first.add_column(&column).unwrap();
         let mut second = budget.charge();
