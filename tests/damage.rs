@@ -4,7 +4,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -15,6 +15,8 @@ use crate::support::*;
 
 /// Longest wait for a node to be whole again: joining under a new id takes snapshots of all shards and a few changes of members.
 const HEAL_LIMIT: Duration = Duration::from_secs(120);
+/// One look at a node; in between it is restarted if it has ended.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
 const SAMPLES: usize = 3000;
 
 /// What is done to a file.
@@ -77,7 +79,12 @@ impl Subject {
     async fn write(&mut self, through: u64) -> TestResult {
         let name = format!("batch_{}", self.batches.len());
         let elements: Value = (0..SAMPLES).map(|n| element(&name, &[("n", &n.to_string())], self.at - n as i64 % 50, n)).collect();
-        expect_status(&self.cluster.client(through).ingest(&elements).await?, 204);
+        // A leader may have just gone.
+        wait::until("the write to be taken", HEAL_LIMIT, || async {
+            let answer = self.cluster.client(through).ingest(&elements).await.map_err(|error| error.to_string())?;
+            if answer.status == 204 { Ok(()) } else { Err(format!("{}: {:.200}", answer.status, answer.text())) }
+        })
+        .await?;
         self.batches.push(name);
         Ok(())
     }
@@ -117,14 +124,8 @@ impl Subject {
         self.write(victim % 3 + 1).await?;
         self.cluster.start_node(victim)?;
         self.wait_whole(victim, id, fate).await.with_context(|| format!("{harm:?} of {}", file.display()))?;
-        // It is needed for a majority, and has what the others have.
-        let other = (victim + 1) % 3 + 1;
-        self.cluster.terminate(other).await?;
-        self.write(victim).await?;
-        self.cluster.start_node(other)?;
-        self.judge().await?;
         if fate != Fate::Unharmed {
-            let file = file.display();
+            let file = file.display().to_string();
             wait::until("a complaint", HEAL_LIMIT, || {
                 let found = self.complaints(victim).map_err(|error| error.to_string());
                 let unnoticed = format!("{harm:?} of {file} went unnoticed");
@@ -134,6 +135,11 @@ impl Subject {
             // Found late, it is mended late.
             self.wait_whole(victim, id, fate).await?;
         }
+        // It is needed for a majority, and has what the others have.
+        let other = (victim + 1) % 3 + 1;
+        self.cluster.terminate(other).await?;
+        self.write(victim).await?;
+        self.cluster.start_node(other)?;
         self.judge().await
     }
 
@@ -145,12 +151,36 @@ impl Subject {
         ids.filter_map(|member| member["id"].as_u64()).max().context("the node is no member")
     }
 
+    /// As a supervisor does: a node that found its database damaged ends, and its next start mends it.
+    fn restart_if_ended(&mut self, number: u64) -> TestResult {
+        match self.cluster.take_ended(number) {
+            Ok(_) => self.cluster.start_node(number),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Until the node has every group, as the id it should have, with everybody's vote, and is ready.
     async fn wait_whole(&mut self, number: u64, old: u64, fate: Fate) -> TestResult {
+        let begun = Instant::now();
+        loop {
+            match self.look_whole(number, old, fate).await {
+                Ok(()) => return Ok(()),
+                Err(error) if begun.elapsed() > HEAL_LIMIT => return Err(error),
+                Err(_) => self.restart_if_ended(number)?,
+            }
+        }
+    }
+
+    /// One look, of a few seconds.
+    async fn look_whole(&self, number: u64, old: u64, fate: Fate) -> TestResult {
         let seen_by = number % 3 + 1;
         let address = json!(self.cluster.node(number)?.http.address());
         let cluster = &self.cluster;
-        wait::until("the node to be whole", HEAL_LIMIT, || async {
+        wait::until("the node to be whole", LOOK_LIMIT, || async {
+            let answer = cluster.client(number).get("/-/ready", &[]).await.map_err(|error| error.to_string())?;
+            if answer.status != 200 {
+                return Err(format!("not ready: {}", answer.status));
+            }
             let status = cluster.status(seen_by).await.map_err(|error| error.to_string())?;
             let members = status["members"].as_array().cloned().unwrap_or_default();
             let here = members.iter().filter(|member| member["http"] == address);
@@ -164,7 +194,7 @@ impl Subject {
             if groups.len() > 1 && groups.iter().all(votes) { Ok(()) } else { Err(status["groups"].to_string()) }
         })
         .await?;
-        self.cluster.wait_node_ready(number).await
+        Ok(())
     }
 
     fn files(&self, number: u64, part: &str, end: &str) -> anyhow::Result<Vec<PathBuf>> {
