@@ -1,5 +1,6 @@
 //! `tern admin …`: one HTTP request to a member, its JSON answer printed. The members forward what only a leader can do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -45,15 +46,16 @@ pub async fn run(address: &str, request: &AdminRequest) -> anyhow::Result<String
     Ok(serde_json::to_string_pretty(&call(address, method, &path, TIMEOUT).await?)?)
 }
 
-/// gRPC addresses of the members of the cluster that the node at this HTTP address belongs to.
-pub async fn grpc_addresses(address: &str) -> anyhow::Result<Vec<String>> {
+/// Ids and gRPC addresses of the members of the cluster that the node at this HTTP address belongs to.
+pub async fn members(address: &str) -> anyhow::Result<BTreeMap<u64, String>> {
     let (method, path) = AdminRequest::Status.method_and_path();
     let status = call(address, method, &path, STATUS_TIMEOUT).await?;
-    let members = status["members"].as_array().into_iter().flatten();
-    let living = members.filter(|member| member["state"] != "removed");
-    let addresses: Vec<String> = living.filter_map(|member| member["grpc"].as_str().map(str::to_string)).collect();
-    anyhow::ensure!(!addresses.is_empty(), "http://{address} knows no members yet");
-    Ok(addresses)
+    let listed = status["members"].as_array().into_iter().flatten();
+    let living = listed.filter(|member| member["state"] != "removed");
+    let members: BTreeMap<u64, String> =
+        living.filter_map(|member| Some((member["id"].as_u64()?, member["grpc"].as_str()?.into()))).collect();
+    anyhow::ensure!(!members.is_empty(), "http://{address} knows no members yet");
+    Ok(members)
 }
 
 async fn call(address: &str, method: Method, path: &str, timeout: Duration) -> anyhow::Result<Value> {

@@ -10,19 +10,20 @@ use std::sync::Arc;
 use anyhow::Context;
 use raft::replacement;
 use storage::{Engine, EngineOptions, LogDb, LogOptions, StorageError};
+use tls::NodeTls;
 
 use crate::config::Settings;
 
 /// Opens log and state, mended if need be. Mending the log waits until the others answer.
-pub async fn open(settings: &Settings) -> anyhow::Result<(Arc<Engine>, Arc<LogDb>)> {
+pub async fn open(settings: &Settings, tls: Option<&Arc<NodeTls>>) -> anyhow::Result<(Arc<Engine>, Arc<LogDb>)> {
     let folder = &settings.data_dir;
     std::fs::create_dir_all(folder).with_context(|| format!("create {} (data_dir)", folder.display()))?;
     let log = match open_log(folder).await? {
         Ok(log) => log,
         Err(reason) => {
-            let (grpc, http) = (&settings.advertise_grpc, &settings.advertise_http);
+            let addresses = (settings.advertise_grpc.as_str(), settings.advertise_http.as_str());
             let connect_timeout = raft::Settings::default().connect_timeout;
-            replacement::replace(folder, grpc, http, connect_timeout, &reason).await?;
+            replacement::replace(folder, addresses, tls, connect_timeout, &reason).await?;
             open_log(folder).await?.map_err(anyhow::Error::msg)?
         }
     };

@@ -15,6 +15,7 @@ mod number;
 mod time_text;
 mod sample_text;
 mod config;
+mod certificates;
 mod logging;
 mod process_stats;
 mod disk_space;

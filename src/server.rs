@@ -18,8 +18,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin_client;
+use crate::certificates::Certificates;
 use crate::clock;
-use crate::config::{Layers, Settings};
+use crate::config::{Join, Layers, Peer, Settings};
 use crate::disk;
 use crate::disk_space;
 use crate::exit;
@@ -62,6 +63,7 @@ fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
 
 async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime::Handle) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    let certificates = Certificates::open(&settings.tls)?;
     let listener = TcpListener::bind(settings.http).await.with_context(|| format!("listen on {} (http)", settings.http))?;
     let router = Arc::new(ArcSwap::from_pointee(http::starting_router()));
     let stop = CancellationToken::new();
@@ -71,12 +73,8 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     let serving = tokio::spawn(http::serve(listener, Arc::clone(&router), web, stop.clone()));
     tracing::info!(version = version::TERN, http = %settings.http, grpc = %settings.grpc, data = %settings.data_dir.display(), "tern starts");
 
-    if settings.peers_in_the_clear() && !settings.cluster.insecure {
-        tracing::warn!(
-            "nodes speak to each other in the clear; say so with cluster.insecure, a coming version refuses to start without it"
-        );
-    }
-    let starting = start(layers, settings, raft_runtime);
+    let reloading = tokio::spawn(certificates.clone().keep_fresh(settings.tls.reload_interval, stop.clone()));
+    let starting = start(layers, settings, &certificates, raft_runtime);
     let app = tokio::select! {
         app = starting => app?,
         () = signals.wait() => return Ok(()),
@@ -97,7 +95,7 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
     app.stopping.store(true, Ordering::Relaxed);
     app.closing.cancel();
     stop.cancel();
-    let _ = tokio::join!(serving, watching, maintenance, scrubbing);
+    let _ = tokio::join!(serving, watching, maintenance, scrubbing, reloading);
     let node = Arc::clone(&app.node);
     let ending = raft_runtime.spawn(async move { node.shutdown().await });
     match tokio::time::timeout(SHUTDOWN_TIMEOUT, ending).await {
@@ -109,8 +107,13 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
 }
 
 /// Opens the disk and joins the cluster.
-async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime::Handle) -> anyhow::Result<Arc<App>> {
-    let (engine, log_db) = disk::open(&settings).await?;
+async fn start(
+    layers: Layers,
+    settings: Settings,
+    certificates: &Certificates,
+    raft_runtime: &tokio::runtime::Handle,
+) -> anyhow::Result<Arc<App>> {
+    let (engine, log_db) = disk::open(&settings, certificates.node.as_ref()).await?;
     let joined_as = raft::node_id(&log_db).context("read this node's identity")?;
     let metrics = Arc::new(SelfMetrics::default());
     let peer_service = PeerService::new(&settings.query, Arc::clone(&metrics));
@@ -120,6 +123,7 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
         grpc_address: settings.advertise_grpc.clone(),
         http_address: settings.advertise_http.clone(),
         settings: raft_settings(&settings),
+        tls: certificates.node.clone(),
     };
     let routes = tonic::service::Routes::new(peer_service.clone().into_server());
     let node = raft_runtime.spawn(Node::start(config, Arc::clone(&engine), Arc::clone(&log_db), routes)).await??;
@@ -150,22 +154,27 @@ async fn start(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
 
 /// How this node gets, or got, its id. `joined_as` is the one it has.
 async fn membership(settings: &Settings, joined_as: Option<u64>) -> Membership {
-    let Some(address) = &settings.join else {
-        let peers: BTreeMap<u64, String> = settings.peers.iter().map(|peer| (peer.id, peer.grpc.clone())).collect();
-        return Membership::Founder { id: settings.node_id.max(1), peers };
+    let address = match &settings.join {
+        None => return Membership::Founder { id: settings.node_id.max(1), peers: grpc_by_id(&settings.peers) },
+        Some(Join::Members(members)) => return Membership::Join { members: grpc_by_id(members) },
+        Some(Join::Ask(address)) => address,
     };
     let mut attempts = 0;
     loop {
-        match admin_client::grpc_addresses(address).await {
-            Ok(addresses) => return Membership::Join { addresses },
+        match admin_client::members(address).await {
+            Ok(members) => return Membership::Join { members },
             Err(error) => tracing::warn!(%error, "ask for the members of the cluster to join"),
         }
         attempts += 1;
         if joined_as.is_some() && attempts >= REJOIN_ATTEMPTS {
-            return Membership::Join { addresses: Vec::new() };
+            return Membership::Join { members: BTreeMap::new() };
         }
         tokio::time::sleep(JOIN_INTERVAL).await;
     }
+}
+
+fn grpc_by_id(peers: &[Peer]) -> BTreeMap<u64, String> {
+    peers.iter().map(|peer| (peer.id, peer.grpc.clone())).collect()
 }
 
 fn raft_settings(settings: &Settings) -> raft::Settings {
@@ -227,7 +236,7 @@ mod tests {
     async fn only_a_node_that_has_its_id_starts_without_the_cluster_it_joined() {
         let settings = joining().await;
         let found = membership(&settings, Some(4)).await;
-        assert!(matches!(found, Membership::Join { addresses } if addresses.is_empty()));
+        assert!(matches!(found, Membership::Join { members } if members.is_empty()));
         let patience = JOIN_INTERVAL * (REJOIN_ATTEMPTS as u32 + 20);
         assert!(tokio::time::timeout(patience, membership(&settings, None)).await.is_err(), "goes on asking");
     }

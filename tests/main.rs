@@ -21,6 +21,7 @@ mod disk_full;
 mod failed_syncs;
 mod pushdown;
 mod membership;
+mod security;
 mod prometheus;
 mod remote_read;
 mod native_histograms;

@@ -121,7 +121,7 @@ pub struct Node {
 pub struct Cluster {
     binary: PathBuf,
     nodes: Vec<Node>,
-    /// Arguments that every node gets besides its addresses.
+    /// Arguments that every node gets besides its addresses; `{node}` stands for its number.
     extra_arguments: Vec<String>,
     ground: Ground,
     // Last, so that processes have ended when it goes.
@@ -134,7 +134,7 @@ impl Cluster {
         Cluster::start_with(binary, size, &[]).await
     }
 
-    /// As [`Cluster::start`], with further arguments for every node.
+    /// As [`Cluster::start`], with further arguments for every node; `{node}` in one stands for the node's number.
     pub async fn start_with(binary: impl Into<PathBuf>, size: u64, extra_arguments: &[&str]) -> anyhow::Result<Cluster> {
         Cluster::start_on(Ground::loopback(), binary, size, extra_arguments).await
     }
@@ -274,7 +274,7 @@ impl Cluster {
                 command.args(["--join", seed]);
             }
         }
-        command.args(&self.extra_arguments);
+        command.args(self.extra_arguments.iter().map(|argument| argument.replace("{node}", &number.to_string())));
         Ok(command)
     }
 

@@ -21,6 +21,7 @@ pub mod remote_read;
 pub mod client;
 pub mod ports;
 pub mod process;
+pub mod certificates;
 pub mod peers;
 pub mod network;
 pub mod leftovers;

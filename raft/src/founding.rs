@@ -17,14 +17,16 @@ use openraft::errors::{InitializeError, RaftError};
 use proto::raft as wire;
 use proto::raft::admin_client::AdminClient;
 use proto::raft::hello_answer::Verdict;
+use tls::NodeTls;
 
 use crate::core::Core;
+use crate::dial;
 use crate::error::NodeError;
 use crate::group::Group;
 use crate::identity::{self, Directory};
 use crate::meta::{MetaCommand, MetaState, NewMember};
 use crate::network::peer_client;
-use crate::peers::{Lane, dial};
+use crate::peers::Lane;
 use crate::types::{META_GROUP, NodeId};
 
 /// Where the founders' directories are filed: JSON, node id → token.
@@ -45,7 +47,12 @@ pub struct Applicant<'a> {
 }
 
 /// Asks the cluster for a node id, one node after the other, until one answers or refuses.
-pub async fn join(applicant: &Applicant<'_>, addresses: &[String], connect_timeout: Duration) -> Result<wire::JoinAnswer, NodeError> {
+pub async fn join(
+    applicant: &Applicant<'_>,
+    members: &BTreeMap<NodeId, String>,
+    tls: Option<&Arc<NodeTls>>,
+    connect_timeout: Duration,
+) -> Result<wire::JoinAnswer, NodeError> {
     let request = wire::JoinRequest {
         grpc_address: applicant.grpc.to_owned(),
         http_address: applicant.http.to_owned(),
@@ -53,8 +60,8 @@ pub async fn join(applicant: &Applicant<'_>, addresses: &[String], connect_timeo
         replaces: applicant.replaces.clone(),
     };
     loop {
-        for address in addresses {
-            let link = dial(address, connect_timeout).map_err(|e| NodeError::network("join", e))?;
+        for (&member, address) in members {
+            let link = dial::link(address, member, tls, connect_timeout).map_err(|e| NodeError::network("join", e))?;
             let mut admin = AdminClient::new(link);
             match tokio::time::timeout(JOIN_TIMEOUT, admin.join(request.clone())).await {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),

@@ -30,6 +30,7 @@ mod machine;
 mod snapshot;
 mod state_machine;
 mod link;
+mod dial;
 mod peers;
 mod transfer;
 mod network;
@@ -51,6 +52,7 @@ mod replicas;
 mod controller;
 mod service;
 mod incoming;
+mod gate;
 mod node;
 #[cfg(test)]
 mod suite;

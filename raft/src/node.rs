@@ -11,28 +11,31 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use proto::raft as wire;
-use proto::raft::admin_server::AdminServer;
+use proto::raft::admin_server::{Admin, AdminServer};
 use proto::raft::raft_peer_server::RaftPeerServer;
 use storage::{Engine, LogDb, PartOutcome, Shard};
+use tls::NodeTls;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::service::Routes;
-use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
+use tower::Layer;
 use tower::util::BoxCloneSyncService;
 
 use crate::controller::Controller;
 use crate::core::{Core, FORMAT};
+use crate::dial::{KEEPALIVE, WINDOW_BYTES};
 use crate::error::{NodeError, ReadError, WriteError};
 use crate::founding::{Applicant, Founding, join};
+use crate::gate::GateLayer;
 use crate::group::Common;
 use crate::identity::{self, Directory};
 use crate::incoming;
 use crate::log_writer::LogWriter;
 use crate::meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};
-use crate::peers::{KEEPALIVE, Lane, MESSAGE_BYTES_MAX, PeerChannel, Peers, StampCheck, WINDOW_BYTES};
+use crate::peers::{Lane, MESSAGE_BYTES_MAX, PeerChannel, Peers, StampCheck};
 use crate::pressure;
 use crate::replicas::{Announcement, Keeper};
 use crate::runtime;
@@ -48,8 +51,8 @@ use crate::types::{GroupId, META_GROUP, NodeId, Proposed, ShardId, group_of};
 pub enum Membership {
     /// A founder, or a node alone: its id and the gRPC addresses of all founders (itself may be among them).
     Founder { id: NodeId, peers: BTreeMap<NodeId, String> },
-    /// Comes to a cluster that exists: the gRPC addresses of some of its nodes. The id is given by the cluster.
-    Join { addresses: Vec<String> },
+    /// Comes to a cluster that exists: the ids and gRPC addresses of some of its nodes. The id is given by the cluster.
+    Join { members: BTreeMap<NodeId, String> },
 }
 
 /// What a node must be told.
@@ -62,6 +65,8 @@ pub struct NodeConfig {
     pub grpc_address: String,
     pub http_address: String,
     pub settings: Settings,
+    /// None: nodes speak in the clear.
+    pub tls: Option<Arc<NodeTls>>,
 }
 
 /// A running node.
@@ -81,7 +86,10 @@ impl Node {
         let writer = LogWriter::start(log_db, settings.log_batch_bytes_max, LogWriter::abort_on_fatal())
             .map_err(|e| NodeError::storage("start log writer", e))?;
         let identity = establish_identity(&config, &writer).await?;
-        let peers = Arc::new(Peers::new(identity.node_id, &settings));
+        if let Some(tls) = &config.tls {
+            tls.claim(identity.node_id).map_err(|error| NodeError::Refused(error.to_string()))?;
+        }
+        let peers = Arc::new(Peers::new(identity.node_id, &settings, config.tls.clone()));
         peers.set_cluster(&identity.cluster_id);
         learn_peers(&peers, &config, &writer)?;
         let start = identity::count_start(&writer, 0).await.map_err(|e| NodeError::storage("count this start", e))?;
@@ -116,18 +124,19 @@ impl Node {
         let peer = RaftPeerServer::new(PeerService { core: Arc::clone(&core), directory_id, founders: None })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let stamp = StampCheck::new(Arc::clone(&core.common.peers));
         let admin = AdminServer::new(AdminService { core: Arc::clone(&core), format: FORMAT });
-        let routes = routes.add_service(InterceptedService::new(peer, stamp)).add_service(admin);
+        let routes = routes.add_service(peer).add_service(admin);
+        let gate = GateLayer::new(StampCheck::new(Arc::clone(&core.common.peers)));
         if let Some(host) = runtime::host() {
-            host.serve(config.listen, BoxCloneSyncService::new(routes));
+            host.serve(config.listen, BoxCloneSyncService::new(gate.layer(routes)));
             return Ok(());
         }
         let listen = format!("listen on {}", config.listen);
         let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|e| NodeError::network(listen, e))?;
         let closing = core.closing.clone();
-        let connections = incoming::connections(listener, closing.clone());
+        let connections = incoming::connections(listener, config.tls.clone(), closing.clone());
         let server = Server::builder()
+            .layer(gate)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE))
@@ -287,6 +296,11 @@ impl Node {
         self.core.common.space.get()
     }
 
+    /// What operators may ask of this node; it knows the way to the leader.
+    pub fn admin(&self) -> impl Admin {
+        AdminService { core: Arc::clone(&self.core), format: FORMAT }
+    }
+
     /// This node and its groups, as of now.
     pub fn status(&self) -> wire::NodeStatus {
         status::node_status(&self.core)
@@ -373,12 +387,12 @@ async fn establish_identity(config: &NodeConfig, writer: &LogWriter) -> Result<w
             let (found, expected) = (format!("node {}", identity.node_id), format!("node {id}"));
             return Err(NodeError::ForeignDirectory { found, expected });
         }
-        Membership::Join { addresses } if identity.node_id == 0 => {
+        Membership::Join { members } if identity.node_id == 0 => {
             // Before asking: the token must be the same when the answer is lost and the process starts again.
             save_identity(writer, &identity).await?;
             let applicant =
                 Applicant { grpc: &config.grpc_address, http: &config.http_address, directory_id: identity.directory_id, replaces: None };
-            let answer = join(&applicant, addresses, config.settings.connect_timeout).await?;
+            let answer = join(&applicant, members, config.tls.as_ref(), config.settings.connect_timeout).await?;
             identity.node_id = answer.node_id;
             identity.cluster_id = answer.cluster_id;
             // The cluster has just given this id to this directory.

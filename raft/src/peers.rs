@@ -4,23 +4,24 @@
 //! heartbeat never queues behind a megabyte of samples or a snapshot.
 //!
 //! Every call is stamped with the ids of both nodes and of the cluster; the receiver refuses what was not meant for it
-//! ([`check_stamp`]). That replaces a handshake: connections come and go beneath tonic, and the address of a dead node may
-//! belong to another one tomorrow.
+//! ([`StampCheck`]). That replaces a handshake: connections come and go beneath tonic, and the address of a dead node may
+//! belong to another one tomorrow. With TLS the certificates of both ends must name the ids that the stamp claims.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
+use tls::NodeTls;
+use tonic::codegen::http::HeaderMap;
+use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Endpoint;
 use tonic::{Request, Status};
 
+use crate::dial;
 use crate::link::Link;
-use crate::runtime;
 use crate::settings::Settings;
 use crate::types::NodeId;
 
@@ -28,12 +29,8 @@ const KEY_TO: &str = "tern-to";
 const KEY_FROM: &str = "tern-from";
 const KEY_CLUSTER: &str = "tern-cluster";
 
-/// HTTP/2 lets this much be under way without an acknowledgement.
-pub const WINDOW_BYTES: u32 = 8 << 20;
 /// One message: an append request with several entries is the largest.
 pub const MESSAGE_BYTES_MAX: usize = 128 << 20;
-/// An idle connection is probed this often and dropped when the answer takes as long.
-pub const KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +59,7 @@ pub struct Peers {
     addresses: ArcSwap<BTreeMap<NodeId, String>>,
     open: Mutex<BTreeMap<NodeId, Peer>>,
     connect_timeout: Duration,
+    tls: Option<Arc<NodeTls>>,
 }
 
 struct Peer {
@@ -70,13 +68,14 @@ struct Peer {
 }
 
 impl Peers {
-    pub fn new(local: NodeId, settings: &Settings) -> Self {
+    pub fn new(local: NodeId, settings: &Settings, tls: Option<Arc<NodeTls>>) -> Self {
         Self {
             local,
             cluster: ArcSwap::default(),
             addresses: ArcSwap::default(),
             open: Mutex::default(),
             connect_timeout: settings.connect_timeout,
+            tls,
         }
     }
 
@@ -128,7 +127,7 @@ impl Peers {
         let channel = match &peer.lanes[lane as usize] {
             Some(channel) => channel.clone(),
             None => {
-                let link = dial(&address, self.connect_timeout)?;
+                let link = dial::link(&address, node, self.tls.as_ref(), self.connect_timeout)?;
                 peer.lanes[lane as usize].insert(link).clone()
             }
         };
@@ -140,24 +139,6 @@ impl Peer {
     fn at(address: &str) -> Self {
         Self { address: address.to_owned(), lanes: Default::default() }
     }
-}
-
-/// How this crate connects: low latency, wide windows, dead peers noticed. The connection is made when first used.
-pub fn dial(address: &str, connect_timeout: Duration) -> Result<Link, Status> {
-    if let Some(host) = runtime::host() {
-        return Ok(Link::Simulated(host.dial(address)));
-    }
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| Status::invalid_argument(format!("address {address}: {error}")))?;
-    let endpoint = endpoint
-        .connect_timeout(connect_timeout)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(2 * WINDOW_BYTES)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true);
-    Ok(Link::Network(endpoint.connect_lazy()))
 }
 
 /// Writes the stamp on every outgoing call.
@@ -187,7 +168,8 @@ impl Interceptor for Stamp {
     }
 }
 
-/// Refuses a call that was meant for another node or comes from another cluster.
+/// Refuses a call that was meant for another node, comes from another cluster, or claims to come from a node that its
+/// connection does not speak for.
 #[derive(Clone)]
 pub struct StampCheck {
     peers: Arc<Peers>,
@@ -197,24 +179,45 @@ impl StampCheck {
     pub fn new(peers: Arc<Peers>) -> Self {
         Self { peers }
     }
-}
 
-impl Interceptor for StampCheck {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        check_stamp(request.metadata(), self.peers.local(), &self.peers.cluster())?;
-        Ok(request)
+    /// `proven`: the ids that the other end's certificate names, on a connection with TLS.
+    pub fn check(&self, headers: &HeaderMap, proven: Option<&BTreeSet<NodeId>>) -> Result<(), Status> {
+        let stamp = stamp_of(headers);
+        check_stamp(stamp, self.peers.local(), &self.peers.cluster())?;
+        match (proven, stamp.from) {
+            (Some(proven), Some(from)) if !proven.contains(&from) => {
+                Err(Status::permission_denied(format!("the call claims to come from node {from}, the certificate names {proven:?}")))
+            }
+            (_, None) => Err(Status::failed_precondition("the call does not say which node it comes from")),
+            _ => Ok(()),
+        }
     }
 }
 
-fn check_stamp(stamp: &MetadataMap, local: NodeId, cluster: &str) -> Result<(), Status> {
-    let text = |key| stamp.get(key).and_then(|value| value.to_str().ok());
-    let to = text(KEY_TO).and_then(|to| to.parse::<NodeId>().ok());
+/// A stamp as it came; what is missing or malformed is none.
+#[derive(Clone, Copy)]
+struct Stamped<'a> {
+    from: Option<NodeId>,
+    to: Option<NodeId>,
+    cluster: Option<&'a str>,
+}
+
+fn stamp_of(headers: &HeaderMap) -> Stamped<'_> {
+    let text = |key| headers.get(key).and_then(|value| value.to_str().ok());
+    let id = |key| text(key).and_then(|id| id.parse().ok());
+    Stamped { from: id(KEY_FROM), to: id(KEY_TO), cluster: text(KEY_CLUSTER) }
+}
+
+fn check_stamp(stamp: Stamped<'_>, local: NodeId, cluster: &str) -> Result<(), Status> {
+    let Stamped { from, to, cluster: theirs } = stamp;
     if to != Some(local) {
-        return Err(Status::failed_precondition(format!("this is node {local}, the call is for node {to:?}")));
+        let meant = to.map_or_else(|| "names no node".to_owned(), |to| format!("is for node {to}"));
+        return Err(Status::failed_precondition(format!("this is node {local}, the call {meant}")));
     }
-    match text(KEY_CLUSTER) {
+    match theirs {
         Some(theirs) if !cluster.is_empty() && theirs != cluster => {
-            Err(Status::failed_precondition(format!("this is cluster {cluster}, the call is from cluster {theirs}")))
+            let from = from.unwrap_or(0);
+            Err(Status::failed_precondition(format!("this is cluster {cluster}, the call is from node {from} of cluster {theirs}")))
         }
         _ => Ok(()),
     }
@@ -224,17 +227,30 @@ fn check_stamp(stamp: &MetadataMap, local: NodeId, cluster: &str) -> Result<(), 
 mod tests {
     use super::*;
 
-    fn stamped(to: NodeId, cluster: &str) -> MetadataMap {
-        Stamp::new(7, to, cluster).call(Request::new(())).unwrap().metadata().clone()
+    fn stamped(to: NodeId, cluster: &str) -> HeaderMap {
+        Stamp::new(7, to, cluster).call(Request::new(())).unwrap().metadata().clone().into_headers()
     }
 
     #[test]
     fn a_call_reaches_only_the_node_and_cluster_it_names() {
-        assert!(check_stamp(&stamped(1, "a"), 1, "a").is_ok());
-        assert!(check_stamp(&stamped(1, ""), 1, "a").is_ok(), "the caller does not know the cluster yet");
-        assert!(check_stamp(&stamped(1, "a"), 1, "").is_ok(), "this node does not know it yet");
-        assert!(check_stamp(&stamped(2, "a"), 1, "a").is_err());
-        assert!(check_stamp(&stamped(1, "b"), 1, "a").is_err());
-        assert!(check_stamp(&MetadataMap::new(), 1, "a").is_err());
+        let check = |headers: &HeaderMap, cluster: &str| check_stamp(stamp_of(headers), 1, cluster);
+        assert!(check(&stamped(1, "a"), "a").is_ok());
+        assert!(check(&stamped(1, ""), "a").is_ok(), "the caller does not know the cluster yet");
+        assert!(check(&stamped(1, "a"), "").is_ok(), "this node does not know it yet");
+        assert!(check(&stamped(2, "a"), "a").unwrap_err().message().contains("this is node 1, the call is for node 2"));
+        assert!(check(&stamped(1, "b"), "a").unwrap_err().message().contains("from node 7 of cluster b"));
+        assert!(check(&HeaderMap::new(), "a").unwrap_err().message().contains("names no node"));
+    }
+
+    #[test]
+    fn a_certificate_must_name_the_node_that_a_call_claims_to_come_from() {
+        let check = StampCheck::new(Arc::new(Peers::new(1, &Settings::default(), None)));
+        let headers = stamped(1, "a");
+        assert!(check.check(&headers, None).is_ok(), "without TLS");
+        assert!(check.check(&headers, Some(&BTreeSet::from([6, 7]))).is_ok());
+        for proven in [BTreeSet::new(), BTreeSet::from([6])] {
+            let refused = check.check(&headers, Some(&proven)).unwrap_err();
+            assert!(refused.code() == tonic::Code::PermissionDenied && refused.message().contains("node 7"), "{refused}");
+        }
     }
 }

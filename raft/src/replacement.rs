@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use proto::raft as wire;
 use storage::{LogDb, LogOptions};
+use tls::NodeTls;
 
 use crate::error::NodeError;
 use crate::founding::{Applicant, join};
@@ -44,15 +45,22 @@ pub fn lost_identity(folder: &Path, log: &LogDb) -> Option<String> {
     }
 }
 
-/// Replaces the node of a folder, see the module's story. Waits for a majority as long as it takes.
-pub async fn replace(folder: &Path, grpc: &str, http: &str, connect_timeout: Duration, reason: &str) -> Result<(), NodeError> {
+/// Replaces the node of a folder that others reach at these addresses, see the module's story. Waits for a majority as long as it takes.
+pub async fn replace(
+    folder: &Path,
+    (grpc, http): (&str, &str),
+    tls: Option<&Arc<NodeTls>>,
+    connect_timeout: Duration,
+    reason: &str,
+) -> Result<(), NodeError> {
     let card = card_of(folder, reason)?;
     let token = token(folder)?;
     tracing::error!(node = card.node_id, reason, "the log is damaged; this node asks the others to go on under a new id");
-    let addresses: Vec<String> = card.nodes.iter().filter(|(node, _)| **node != card.node_id).map(|(_, grpc)| grpc.clone()).collect();
+    let others = card.nodes.iter().filter(|(node, _)| **node != card.node_id);
+    let others = others.map(|(&node, grpc)| (node, grpc.clone())).collect();
     let replaces = wire::Replaced { node_id: card.node_id, directory_id: card.directory_id, cluster_id: card.cluster_id.clone() };
     let applicant = Applicant { grpc, http, directory_id: token, replaces: Some(replaces) };
-    let answer = join(&applicant, &addresses, connect_timeout).await?;
+    let answer = join(&applicant, &others, tls, connect_timeout).await?;
     set_aside(folder, card.node_id).map_err(|e| NodeError::storage("put the damaged files aside", e))?;
     begin(folder, &card, token, &answer).await?;
     tracing::warn!(old = card.node_id, new = answer.node_id, "this node goes on under a new id; the damaged files are kept beside");

@@ -4,10 +4,15 @@ extern crate tern_raft as raft;
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
+use proto::raft::raft_peer_client::RaftPeerClient;
 use raft::Settings;
 use support::{Cluster, settings};
+use tls::NodeTls;
+use tonic::Code;
 
 #[test]
 fn three_nodes_found_a_cluster_and_replicate() {
@@ -160,6 +165,44 @@ fn without_a_majority_writes_and_strong_reads_fail() {
         assert!(read.is_err(), "{read:?}");
         cluster.start(2).await;
         cluster.write(1, "majority", 10).await;
+        cluster.stop().await;
+    });
+}
+
+/// Calls node 1 as somebody with this certificate, saying to come from `from` and to mean `to`, in this cluster.
+async fn call(tls: &Arc<NodeTls>, address: String, (from, to, cluster): (u64, u64, &str)) -> Result<(), tonic::Status> {
+    let dial = Arc::clone(tls);
+    let connector = tower::service_fn(move |_| {
+        let (dial, address) = (Arc::clone(&dial), address.clone());
+        async move { dial.connect(tokio::net::TcpStream::connect(address).await?, 1).await.map(TokioIo::new) }
+    });
+    let channel = tonic::transport::Endpoint::from_static("http://node").connect_with_connector_lazy(connector);
+    let mut request = tonic::Request::new(proto::raft::ViewsRequest { groups: vec![0] });
+    for (key, value) in [("tern-from", from.to_string()), ("tern-to", to.to_string()), ("tern-cluster", cluster.to_owned())] {
+        request.metadata_mut().insert(key, value.parse().unwrap());
+    }
+    RaftPeerClient::new(channel).views(request).await.map(drop)
+}
+
+#[test]
+fn with_tls_a_call_counts_only_from_the_node_that_the_certificate_names() {
+    support::run(async {
+        let cluster = Cluster::found_with_tls(21_100, 3, settings()).await;
+        cluster.write(3, "over TLS", 10).await;
+        cluster.assert_everywhere(10).await;
+        let id = cluster.status(1).cluster_id;
+        let two = cluster.certificate(2);
+        let refusal = async |stamp| call(&two, cluster.address(1).to_string(), stamp).await.unwrap_err();
+        call(&two, cluster.address(1).to_string(), (2, 1, &id)).await.unwrap();
+        let claimed = refusal((3, 1, &id)).await;
+        assert!(claimed.code() == Code::PermissionDenied && claimed.message().contains("claims to come from node 3"), "{claimed}");
+        let elsewhere = refusal((2, 7, &id)).await;
+        assert!(elsewhere.code() == Code::FailedPrecondition && elsewhere.message().contains("for node 7"), "{elsewhere}");
+        let foreign = refusal((2, 1, "another")).await;
+        assert!(foreign.code() == Code::FailedPrecondition && foreign.message().contains("of cluster another"), "{foreign}");
+        // Whoever dials node 1 and reaches node 2 hangs up.
+        let reached = call(&two, cluster.address(2).to_string(), (2, 1, &id)).await.unwrap_err();
+        assert_eq!(reached.code(), Code::Unavailable, "{reached}");
         cluster.stop().await;
     });
 }

@@ -9,6 +9,7 @@ mod manual;
 mod value;
 mod bulk_read;
 mod otlp;
+mod security;
 mod settings;
 
 pub use bulk_read::BulkReadSettings;
@@ -18,8 +19,9 @@ pub use manual::{DEFAULT_FILE, Manual};
 #[cfg(test)]
 pub use otlp::TranslationStrategy;
 pub use otlp::{OtlpSettings, PromotedAttributes};
+pub use security::TlsSettings;
 pub use settings::{
-    AdminAccess, Consistency, IngestSettings, LogSettings, QuerySettings, ScrubSettings, Settings, SpaceSettings, WebSettings,
+    AdminAccess, Consistency, IngestSettings, Join, LogSettings, Peer, QuerySettings, ScrubSettings, Settings, SpaceSettings, WebSettings,
 };
 
 /// A setting that cannot be used, with the remedy in its text.

@@ -10,6 +10,7 @@ use super::bulk_read::BulkReadSettings;
 use super::features::Features;
 use super::layers::Layers;
 use super::otlp::OtlpSettings;
+use super::security::TlsSettings;
 use super::{ConfigError, value};
 
 /// gRPC listens this many ports above HTTP unless told otherwise.
@@ -50,12 +51,19 @@ pub struct Peer {
     pub http: String,
 }
 
+/// How a new node finds the cluster that it shall join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// Through the HTTP address of a member, which must answer without TLS and credentials.
+    Ask(String),
+    /// Members that are known.
+    Members(Vec<Peer>),
+}
+
 #[derive(Clone, Debug)]
 pub struct ClusterSettings {
     pub shards_per_node: u32,
     pub replication_factor: u32,
-    /// Whether nodes may speak in the clear over addresses other than loopback.
-    pub insecure: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -168,7 +176,7 @@ pub struct Settings {
     pub advertise_grpc: String,
     pub node_id: u64,
     pub peers: Vec<Peer>,
-    pub join: Option<String>,
+    pub join: Option<Join>,
     pub features: Features,
     pub cluster: ClusterSettings,
     pub raft: RaftSettings,
@@ -180,6 +188,7 @@ pub struct Settings {
     pub bulk_read: BulkReadSettings,
     pub web: WebSettings,
     pub log: LogSettings,
+    pub tls: TlsSettings,
 }
 
 impl Settings {
@@ -192,7 +201,7 @@ impl Settings {
         let peers = layers.read("peers", parse_peers)?;
         let join = layers.read("join", |text| parse_join(text, &peers))?;
         let node_id = layers.read("node_id", |text| parse_node_id(text, &peers))?;
-        Ok(Settings {
+        let settings = Settings {
             data_dir: layers.read("data_dir", parse_data_dir)?,
             http,
             grpc,
@@ -212,16 +221,24 @@ impl Settings {
             bulk_read: BulkReadSettings::read(layers)?,
             web: read_web(layers)?,
             log: read_log(layers)?,
-        })
+            tls: TlsSettings::read(layers)?,
+        };
+        check_encrypted(layers, &settings)?;
+        Ok(settings)
     }
 }
 
-impl Settings {
-    /// Whether this node speaks in the clear with others that are not on the same machine.
-    pub fn peers_in_the_clear(&self) -> bool {
-        let is_alone = self.peers.len() < 2 && self.join.is_none();
-        !is_alone && !self.grpc.ip().to_canonical().is_loopback()
-    }
+/// Refuses settings with which this node would speak in the clear with others that are not on the same machine.
+fn check_encrypted(layers: &Layers, settings: &Settings) -> Result<(), ConfigError> {
+    let is_alone = settings.peers.len() < 2 && settings.join.is_none();
+    let address = settings.grpc.ip();
+    layers.read("cluster.insecure", |text| match value::flag(text)? {
+        false if !is_alone && settings.tls.node.is_none() && !address.to_canonical().is_loopback() => Err(format!(
+            "nodes would speak in the clear through {address}, where others can listen in and take part: set tls.node_ca, \
+             tls.node_certificate and tls.node_key, or true if nobody else is on that network"
+        )),
+        _ => Ok(()),
+    })
 }
 
 fn read_cluster(layers: &Layers) -> Result<ClusterSettings, ConfigError> {
@@ -234,7 +251,6 @@ fn read_cluster(layers: &Layers) -> Result<ClusterSettings, ConfigError> {
             Ok(factor @ (1 | 3 | 5 | 7)) => Ok(factor),
             _ => Err("write 1, 3, 5 or 7: an even number survives no more failures than the odd one below it".to_string()),
         })?,
-        insecure: layers.read("cluster.insecure", value::flag)?,
     })
 }
 
@@ -375,15 +391,21 @@ fn parse_peer(text: &str) -> Option<Peer> {
     Some(Peer { id, grpc: value::dial_address(grpc.trim()).ok()?, http: value::dial_address(http.trim()).ok()? })
 }
 
-fn parse_join(text: &str, peers: &[Peer]) -> Result<Option<String>, String> {
+fn parse_join(text: &str, peers: &[Peer]) -> Result<Option<Join>, String> {
     if text.is_empty() {
         return Ok(None);
     }
     if !peers.is_empty() {
         return Err("a node either starts a cluster (peers) or joins one (join); leave one of them empty".to_string());
     }
+    if text.contains('=') {
+        return parse_peers(text).map(|members| Some(Join::Members(members)));
+    }
+    if text.starts_with("https://") {
+        return Err("a cluster that speaks HTTPS is joined through ID=GRPC_ADDRESS/HTTP_ADDRESS,… of its members".to_string());
+    }
     let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-    value::dial_address(address).map(Some)
+    value::dial_address(address).map(|address| Some(Join::Ask(address)))
 }
 
 fn parse_node_id(text: &str, peers: &[Peer]) -> Result<u64, String> {
@@ -431,6 +453,31 @@ mod tests {
         let peers = "1=127.0.0.1:9301/127.0.0.1:9201, 2=127.0.0.1:9302/127.0.0.1:9202";
         let settings = with(&[("peers", peers), ("node_id", "2")]).expect("valid");
         assert_eq!(settings.peers[1], Peer { id: 2, grpc: "127.0.0.1:9302".into(), http: "127.0.0.1:9202".into() });
+    }
+
+    #[test]
+    fn nodes_speak_in_the_clear_only_on_loopback_or_when_told() {
+        let peers = [("peers", "1=10.0.0.1:9301/10.0.0.1:9201,2=10.0.0.2:9301/10.0.0.2:9201"), ("node_id", "1")];
+        let refusal = |more: &[(&str, &str)]| with(&[&peers, more].concat()).map(drop).map_err(|error| error.to_string());
+        for http in ["0.0.0.0:9201", "10.0.0.1:9201", "[::]:9201"] {
+            let error = refusal(&[("http", http)]).expect_err(http);
+            assert!(error.contains("cluster.insecure") && error.contains("tls.node_ca"), "{error}");
+        }
+        assert_eq!(refusal(&[("http", "10.0.0.1:9201"), ("cluster.insecure", "true")]), Ok(()));
+        assert_eq!(refusal(&[("http", "10.0.0.1:9201"), ("grpc", "127.0.0.1:9301")]), Ok(()));
+        let files = [("tls.node_ca", "a"), ("tls.node_certificate", "c"), ("tls.node_key", "k")];
+        assert_eq!(refusal(&[&files[..], &[("http", "10.0.0.1:9201")]].concat()), Ok(()));
+        assert!(with(&[("http", "0.0.0.0:9201")]).is_ok(), "alone there is nobody to speak to");
+        assert!(with(&[("http", "0.0.0.0:9201"), ("join", "10.0.0.1:9201")]).is_err());
+    }
+
+    #[test]
+    fn a_cluster_is_joined_through_an_address_or_known_members() {
+        let join = |text| with(&[("join", text)]).map(|settings| settings.join).map_err(|error| error.to_string());
+        assert_eq!(join("http://a:9201/"), Ok(Some(Join::Ask("a:9201".into()))));
+        let members = join("1=a:9301/a:9201,2=b:9301/b:9201").expect("valid").expect("to join");
+        assert!(matches!(members, Join::Members(peers) if peers.len() == 2 && peers[1].grpc == "b:9301"));
+        assert!(join("https://a:9201").expect_err("needs to trust it").contains("ID=GRPC_ADDRESS"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Texts of settings as values. Each error says what a good value looks like.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::time_text::parse_duration_words;
@@ -60,6 +61,11 @@ pub fn count_above_zero(text: &str) -> Result<usize, String> {
         0 => Err("must be 1 or more".to_string()),
         value => Ok(value),
     }
+}
+
+/// A file; none where the text is empty.
+pub fn optional_path(text: &str) -> Result<Option<PathBuf>, String> {
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
 }
 
 /// An address to listen on; host names are resolved once, at the start.

@@ -4,16 +4,15 @@
 //! Who may call the administrative paths is the setting `web.admin`: by default only the machine itself.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use proto::raft as wire;
-use proto::raft::admin_client::AdminClient;
+use proto::raft::admin_server::Admin;
 use serde_json::{Value, json};
-use tonic::transport::{Channel, Endpoint};
+use tonic::Request;
 
 use super::App;
 use super::envelope::small;
@@ -21,8 +20,6 @@ use super::failure::{Failure, Kind};
 use super::listener::PeerAddress;
 use super::params::Params;
 use crate::config::AdminAccess;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `GET /api/v1/status/cluster`
 pub async fn status(State(app): State<Arc<App>>) -> Response {
@@ -71,7 +68,7 @@ pub async fn members(State(app): State<Arc<App>>, Extension(peer): Extension<Pee
 pub async fn remove(State(app): State<Arc<App>>, Extension(peer): Extension<PeerAddress>, params: Params) -> Result<Response, Failure> {
     allow(&app, peer)?;
     let node_id = number(&params, "node")?;
-    client(&app)?.remove_node(wire::RemoveNodeRequest { node_id }).await.map_err(|status| refused(&status))?;
+    app.node.admin().remove_node(Request::new(wire::RemoveNodeRequest { node_id })).await.map_err(|status| refused(&status))?;
     Ok(small(&json!({"removed": node_id})))
 }
 
@@ -80,7 +77,7 @@ pub async fn replace(State(app): State<Arc<App>>, Extension(peer): Extension<Pee
     allow(&app, peer)?;
     let (old_node_id, new_node_id) = (number(&params, "old")?, number(&params, "new")?);
     let request = wire::ReplaceNodeRequest { old_node_id, new_node_id };
-    client(&app)?.replace_node(request).await.map_err(|status| refused(&status))?;
+    app.node.admin().replace_node(Request::new(request)).await.map_err(|status| refused(&status))?;
     Ok(small(&json!({"replaced": old_node_id, "by": new_node_id})))
 }
 
@@ -96,7 +93,7 @@ pub async fn transfer_leader(
         Some(_) => number(&params, "to")?,
         None => other_voter(&app.node.status(), group)?,
     };
-    client(&app)?.transfer_group(wire::TransferGroupRequest { group, to }).await.map_err(|status| refused(&status))?;
+    app.node.admin().transfer_group(Request::new(wire::TransferGroupRequest { group, to })).await.map_err(|status| refused(&status))?;
     Ok(small(&json!({"group": group, "leader": to})))
 }
 
@@ -142,13 +139,6 @@ pub fn allow(app: &App, peer: PeerAddress) -> Result<(), Failure> {
 fn number(params: &Params, name: &str) -> Result<u64, Failure> {
     let text = params.get(name).ok_or_else(|| Failure::parameter(name, "is missing"))?;
     text.parse().map_err(|_| Failure::parameter(name, format!("{text:?} is not a whole number")))
-}
-
-/// The node's own administrative service, which knows the way to the leader.
-fn client(app: &App) -> Result<AdminClient<Channel>, Failure> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", app.settings.grpc));
-    let endpoint = endpoint.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
-    Ok(AdminClient::new(endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy()))
 }
 
 fn refused(status: &tonic::Status) -> Failure {

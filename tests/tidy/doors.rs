@@ -10,10 +10,15 @@ struct Door {
     mend: &'static str,
 }
 
-const DOORS: [Door; 5] = [
+const DOORS: [Door; 6] = [
     Door { signs: &["rocksdb::"], allowed: &["storage/src/rocks/"], mend: "Give storage/src/rocks the operation, and call that." },
     Door { signs: &["croaring::"], allowed: &["storage/src/series_set.rs"], mend: "Use SeriesSet; only its own file knows the library." },
     Door { signs: &["openraft::"], allowed: &["raft/src/"], mend: "Only the raft crate speaks to openraft; ask it through its own types." },
+    Door {
+        signs: &["rustls::", "tokio_rustls::", "webpki::"],
+        allowed: &["tls/src/"],
+        mend: "Only the tls crate speaks to rustls; ask it for a connection and who is on the other end.",
+    },
     Door { signs: &["axum::"], allowed: &["src/http/", "src/http.rs"], mend: "Answer with a plain value; src/http turns it into HTTP." },
     Door {
         signs: &["SystemTime::now", "Utc::now", "Timestamp::now", "Zoned::now"],
@@ -23,11 +28,12 @@ const DOORS: [Door; 5] = [
 ];
 
 /// Crates that each crate of the house must not name in its manifest, with the reason.
-const FORBIDDEN: [(&str, &[&str]); 4] = [
-    ("proto", &["storage", "raft", "promql", "tern"]),
-    ("storage", &["proto", "raft", "promql", "tern", "tokio", "tonic", "openraft", "axum", "hyper"]),
+const FORBIDDEN: [(&str, &[&str]); 5] = [
+    ("proto", &["tls", "storage", "raft", "promql", "tern"]),
+    ("tls", &["proto", "storage", "raft", "promql", "tern", "tonic", "hyper", "axum"]),
+    ("storage", &["proto", "tls", "raft", "promql", "tern", "tokio", "tonic", "openraft", "axum", "hyper"]),
     ("raft", &["promql", "tern", "axum", "rocksdb"]),
-    ("promql", &["proto", "storage", "raft", "tern", "tokio", "tonic", "axum", "rocksdb"]),
+    ("promql", &["proto", "tls", "storage", "raft", "tern", "tokio", "tonic", "axum", "rocksdb"]),
 ];
 
 pub fn breaches(file: &SourceFile) -> Vec<String> {
@@ -83,6 +89,7 @@ mod tests {
         assert_eq!(check("src/query/fanout.rs", "let now = std::time::SystemTime::now();"), 1);
         assert_eq!(check("src/ingest/json.rs", "use axum::body::Bytes;"), 1);
         assert_eq!(check("src/main.rs", "openraft::Raft::new()"), 1);
+        assert_eq!(check("src/http/listener.rs", "use tokio_rustls::TlsAcceptor;"), 1);
     }
 
     #[test]

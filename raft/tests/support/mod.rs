@@ -12,6 +12,8 @@ use raft::{Membership, MetaCommand, Node, NodeConfig, NodeError, NodeId, Setting
 use storage::batch::{BatchBuilder, ConflictPolicy};
 use storage::{Engine, EngineOptions, LogDb, LogOptions, labels};
 use tempfile::TempDir;
+use tern_jepsen::certificates::{Authority, Validity};
+use tls::NodeTls;
 use tokio::time::Instant;
 use tonic::service::Routes;
 
@@ -42,6 +44,8 @@ pub struct Cluster {
     port: u16,
     founders: NodeId,
     settings: Settings,
+    /// With one, nodes speak TLS.
+    authority: Option<Authority>,
     directories: TempDir,
     nodes: BTreeMap<NodeId, Running>,
 }
@@ -54,10 +58,27 @@ struct Running {
 
 impl Cluster {
     pub async fn found(port: u16, founders: NodeId, settings: Settings) -> Self {
+        Self::start_first(port, founders, settings, None).await
+    }
+
+    pub async fn found_with_tls(port: u16, founders: NodeId, settings: Settings) -> Self {
+        Self::start_first(port, founders, settings, Some(Authority::create().unwrap())).await
+    }
+
+    async fn start_first(port: u16, founders: NodeId, settings: Settings, authority: Option<Authority>) -> Self {
         let directories = TempDir::new().unwrap();
-        let mut cluster = Self { port, founders, settings, directories, nodes: BTreeMap::new() };
+        let mut cluster = Self { port, founders, settings, authority, directories, nodes: BTreeMap::new() };
         cluster.start_all().await;
         cluster
+    }
+
+    /// A fresh certificate for a node's id.
+    pub fn certificate(&self, id: NodeId) -> Arc<NodeTls> {
+        let (authority, folder) = (self.authority.as_ref().expect("a cluster with TLS"), self.directories.path());
+        let root = folder.join("authority.pem");
+        authority.write(&root).unwrap();
+        let files = authority.issue(folder, &format!("certificate-{id}"), &[&tls::node_name(id)], Validity::Good).unwrap();
+        Arc::new(NodeTls::open(root, files.certificate, files.key).unwrap())
     }
 
     pub async fn start_all(&mut self) {
@@ -67,7 +88,7 @@ impl Cluster {
         self.wait("all nodes are ready", PATIENCE, |cluster| cluster.nodes.values().all(|running| running.node.is_ready())).await;
     }
 
-    fn address(&self, id: NodeId) -> SocketAddr {
+    pub fn address(&self, id: NodeId) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port + id as u16))
     }
 
@@ -91,6 +112,7 @@ impl Cluster {
             grpc_address: self.address(id).to_string(),
             http_address: format!("http-{id}"),
             settings: self.settings.clone(),
+            tls: self.authority.is_some().then(|| self.certificate(id)),
         };
         let node = Node::start(config, Arc::clone(&engine), Arc::clone(&log), Routes::default()).await?;
         assert_eq!(node.id(), id);
@@ -109,8 +131,8 @@ impl Cluster {
     }
 
     pub async fn join(&mut self, id: NodeId) {
-        let addresses = self.nodes.keys().map(|&node| self.address(node).to_string()).collect();
-        let running = self.launch(id, Membership::Join { addresses }).await.unwrap();
+        let members = self.nodes.keys().map(|&node| (node, self.address(node).to_string())).collect();
+        let running = self.launch(id, Membership::Join { members }).await.unwrap();
         self.nodes.insert(id, running);
     }
 
