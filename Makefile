@@ -20,7 +20,7 @@ help:
 	@echo 'make cluster        three nodes, a load balancer and a Prometheus that writes to them'
 	@echo 'make cluster-down   stop them;  make clean-cluster  stop them and remove their data'
 	@echo 'make test           all tests'
-	@echo 'make verify         formatting, clippy, documentation'
+	@echo 'make verify         formatting, clippy, documentation, dependencies'
 	@echo 'make bench          Tern, VictoriaMetrics and Prometheus side by side (BENCH_ARGUMENTS=…)'
 	@echo 'make fuzz           every fuzz target for SECONDS=60'
 	@echo 'make jepsen         a cluster hurt at random for MINUTES=10 and judged (SEED=, NODES=3|5, JEPSEN_ARGUMENTS=…); needs root'
@@ -54,6 +54,8 @@ verify:
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps --locked
+	@if command -v cargo-deny >/dev/null; then set -x; cargo deny check bans licenses sources; \
+	else echo 'cargo-deny is not installed, so dependencies were not checked (cargo install --locked cargo-deny)'; fi
 
 bench:
 	cargo build --release --locked --package tern --package tern-bench --bins

@@ -12,7 +12,9 @@ use crate::config::{ConfigError, Layers, Manual};
 pub enum Invocation {
     Server(Box<Layers>),
     PrintConfig,
-    Admin { address: String, request: AdminRequest },
+    Admin { address: String, http_config: Option<PathBuf>, request: AdminRequest },
+    HashPassword,
+    HashToken,
     PrintVersion,
 }
 
@@ -28,6 +30,8 @@ fn interpret(manual: Manual, matches: &ArgMatches, environment: impl Fn(&str) ->
         Some(("server", flags)) => Ok(Invocation::Server(Box::new(layers(manual, flags, environment)?))),
         Some(("config", _)) => Ok(Invocation::PrintConfig),
         Some(("admin", admin)) => Ok(admin_invocation(admin)),
+        Some(("hash-password", _)) => Ok(Invocation::HashPassword),
+        Some(("hash-token", _)) => Ok(Invocation::HashToken),
         _ => Ok(Invocation::PrintVersion),
     }
 }
@@ -59,7 +63,7 @@ fn admin_invocation(admin: &ArgMatches) -> Invocation {
         }
         _ => AdminRequest::Status,
     };
-    Invocation::Admin { address, request }
+    Invocation::Admin { address, http_config: admin.get_one::<PathBuf>("http-config").cloned(), request }
 }
 
 fn command(manual: &Manual) -> Command {
@@ -71,6 +75,8 @@ fn command(manual: &Manual) -> Command {
         .subcommand(server_command(manual))
         .subcommand(Command::new("config").about("Print the default configuration file: every setting and its meaning"))
         .subcommand(admin_command())
+        .subcommand(Command::new("hash-password").about("Read a password from standard input and print what auth.file keeps of it"))
+        .subcommand(Command::new("hash-token").about("Read a token from standard input and print what auth.file keeps of it"))
         .subcommand(Command::new("version").about("Print the version"))
 }
 
@@ -99,12 +105,19 @@ fn admin_command() -> Command {
         .global(true)
         .value_name("ADDRESS")
         .default_value("127.0.0.1:9201")
-        .help("HTTP address of any live member");
+        .help("HTTP address of any live member; with https:// in front where it speaks TLS");
+    let http_config = Arg::new("http-config")
+        .long("http-config")
+        .global(true)
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("Credentials and TLS, as promtool's --http.config.file: basic_auth, authorization, tls_config");
     Command::new("admin")
         .about("Look after a running cluster")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(http)
+        .arg(http_config)
         .subcommand(Command::new("status").about("Groups, leaders, positions"))
         .subcommand(Command::new("members").about("Members and their addresses"))
         .subcommand(Command::new("remove").about("Remove a member; its shards move to others").arg(node("node", "Member's id")))
@@ -144,7 +157,7 @@ mod tests {
 
     #[test]
     fn admin_requests_carry_their_ids() {
-        let Ok(Invocation::Admin { address, request }) = run(&["tern", "admin", "replace", "2", "4", "--http", "h:1"]) else {
+        let Ok(Invocation::Admin { address, request, .. }) = run(&["tern", "admin", "replace", "2", "4", "--http", "h:1"]) else {
             panic!("an admin invocation");
         };
         assert_eq!(address, "h:1");

@@ -15,7 +15,8 @@ mod number;
 mod time_text;
 mod sample_text;
 mod config;
-mod certificates;
+mod auth;
+mod trust;
 mod logging;
 mod process_stats;
 mod disk_space;
@@ -30,6 +31,7 @@ mod export;
 mod http;
 mod maintenance;
 mod disk;
+mod http_config;
 mod admin_client;
 mod server;
 mod command_line;
@@ -39,6 +41,7 @@ pub mod fuzzing;
 use std::process::ExitCode;
 
 use command_line::Invocation;
+use http_config::HttpConfig;
 
 /// Does what the process's arguments say. A server returns when it was asked to stop.
 pub fn run() -> ExitCode {
@@ -56,10 +59,22 @@ fn invoke() -> anyhow::Result<()> {
         Invocation::Server(layers) => server::run(*layers)?,
         Invocation::PrintConfig => print!("{}", config::DEFAULT_FILE),
         Invocation::PrintVersion => println!("tern {}", version::TERN),
-        Invocation::Admin { address, request } => {
+        Invocation::Admin { address, http_config, request } => {
+            let config = http_config.as_deref().map(HttpConfig::read).transpose()?.unwrap_or_default();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            println!("{}", runtime.block_on(admin_client::run(&address, &request))?);
+            println!("{}", runtime.block_on(admin_client::run(&address, &config, &request))?);
         }
+        Invocation::HashPassword => println!("{}", auth::hash_password(&one_line()?).map_err(anyhow::Error::msg)?),
+        Invocation::HashToken => println!("{}", auth::hash_token(&one_line()?)),
     }
     Ok(())
+}
+
+/// What stands on standard input, without the end of its line.
+fn one_line() -> anyhow::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    let secret = line.trim_end_matches(['\r', '\n']);
+    anyhow::ensure!(!secret.is_empty(), "standard input is empty; write the secret there: read -rs SECRET; printf %s \"$SECRET\" | tern …");
+    Ok(secret.to_string())
 }

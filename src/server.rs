@@ -11,20 +11,19 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use raft::{Membership, Node, NodeConfig};
+use raft::{Membership, Node, NodeConfig, Seldom};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin_client;
-use crate::certificates::Certificates;
 use crate::clock;
 use crate::config::{Join, Layers, Peer, Settings};
 use crate::disk;
 use crate::disk_space;
 use crate::exit;
-use crate::http::{self, App};
+use crate::http::{self, App, Web};
 use crate::ingest::writer::Writer;
 use crate::logging;
 use crate::maintenance;
@@ -34,6 +33,7 @@ use crate::query::peer_service::PeerService;
 use crate::query::runner::Runner;
 use crate::query::session::Gate;
 use crate::self_metrics::SelfMetrics;
+use crate::trust::Trust;
 use crate::version;
 
 /// Handing leaders over and closing groups may take this long.
@@ -63,18 +63,18 @@ fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
 
 async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime::Handle) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
-    let certificates = Certificates::open(&settings.tls)?;
+    let trust = Trust::open(&settings)?;
     let listener = TcpListener::bind(settings.http).await.with_context(|| format!("listen on {} (http)", settings.http))?;
     let router = Arc::new(ArcSwap::from_pointee(http::starting_router()));
     let stop = CancellationToken::new();
-    let web = settings.web.clone();
+    let web = Web { router: Arc::clone(&router), settings: settings.web.clone(), tls: trust.web.clone() };
     let (folder, space) = (settings.data_dir.clone(), settings.storage.space);
     let scrub = settings.storage.scrub;
-    let serving = tokio::spawn(http::serve(listener, Arc::clone(&router), web, stop.clone()));
+    let serving = tokio::spawn(http::serve(listener, web, stop.clone()));
     tracing::info!(version = version::TERN, http = %settings.http, grpc = %settings.grpc, data = %settings.data_dir.display(), "tern starts");
 
-    let reloading = tokio::spawn(certificates.clone().keep_fresh(settings.tls.reload_interval, stop.clone()));
-    let starting = start(layers, settings, &certificates, raft_runtime);
+    let reloading = tokio::spawn(trust.clone().keep_fresh(settings.tls.reload_interval, stop.clone()));
+    let starting = start(layers, settings, &trust, raft_runtime);
     let app = tokio::select! {
         app = starting => app?,
         () = signals.wait() => return Ok(()),
@@ -107,13 +107,8 @@ async fn serve(layers: Layers, settings: Settings, raft_runtime: &tokio::runtime
 }
 
 /// Opens the disk and joins the cluster.
-async fn start(
-    layers: Layers,
-    settings: Settings,
-    certificates: &Certificates,
-    raft_runtime: &tokio::runtime::Handle,
-) -> anyhow::Result<Arc<App>> {
-    let (engine, log_db) = disk::open(&settings, certificates.node.as_ref()).await?;
+async fn start(layers: Layers, settings: Settings, trust: &Trust, raft_runtime: &tokio::runtime::Handle) -> anyhow::Result<Arc<App>> {
+    let (engine, log_db) = disk::open(&settings, trust.node.as_ref()).await?;
     let joined_as = raft::node_id(&log_db).context("read this node's identity")?;
     let metrics = Arc::new(SelfMetrics::default());
     let peer_service = PeerService::new(&settings.query, Arc::clone(&metrics));
@@ -123,7 +118,7 @@ async fn start(
         grpc_address: settings.advertise_grpc.clone(),
         http_address: settings.advertise_http.clone(),
         settings: raft_settings(&settings),
-        tls: certificates.node.clone(),
+        tls: trust.node.clone(),
     };
     let routes = tonic::service::Routes::new(peer_service.clone().into_server());
     let node = raft_runtime.spawn(Node::start(config, Arc::clone(&engine), Arc::clone(&log_db), routes)).await??;
@@ -145,6 +140,8 @@ async fn start(
         bulk_reads,
         metrics,
         notifications: Arc::new(notifications),
+        accounts: trust.accounts.clone(),
+        wrong_credentials: Seldom::default(),
         started_ms: clock::now_ms(),
         stopping: AtomicBool::new(false),
         quit: CancellationToken::new(),

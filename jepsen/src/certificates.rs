@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 /// Signs certificates.
 pub struct Authority {
@@ -29,6 +29,7 @@ impl Authority {
     pub fn create() -> anyhow::Result<Authority> {
         let key = KeyPair::generate().context("generate a key")?;
         let mut parameters = CertificateParams::new(Vec::<String>::new())?;
+        parameters.distinguished_name = common_name("authority of a test");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = parameters.self_signed(&key)?.pem();
         Ok(Authority { issuer: Issuer::new(parameters, key), pem })
@@ -49,6 +50,7 @@ impl Authority {
     pub fn issue(&self, directory: &Path, name: &str, subjects: &[&str], validity: Validity) -> anyhow::Result<Files> {
         let key = KeyPair::generate().context("generate a key")?;
         let mut parameters = CertificateParams::new(subjects.iter().map(|&subject| subject.to_owned()).collect::<Vec<_>>())?;
+        parameters.distinguished_name = common_name(name);
         if validity == Validity::Expired {
             parameters.not_before = date_time_ymd(2020, 1, 1);
             parameters.not_after = date_time_ymd(2021, 1, 1);
@@ -59,4 +61,11 @@ impl Authority {
         std::fs::write(&files.certificate, certificate.pem())?;
         Ok(files)
     }
+}
+
+/// OpenSSL takes a certificate that is named like its issuer for one that signed itself.
+fn common_name(name: &str) -> DistinguishedName {
+    let mut names = DistinguishedName::new();
+    names.push(DnType::CommonName, name);
+    names
 }

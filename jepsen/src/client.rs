@@ -92,6 +92,32 @@ impl Client {
         Client { http: http.expect("a client without TLS and proxies has nothing that can fail"), base: format!("http://{address}") }
     }
 
+    /// A client that trusts an authority and shows credentials. `base` is a URL without a path.
+    pub fn secure(base: &str, authority_pem: Option<&str>, authorization: Option<&str>) -> anyhow::Result<Client> {
+        let mut builder = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).tcp_nodelay(true);
+        if let Some(pem) = authority_pem {
+            builder = builder.add_root_certificate(reqwest::Certificate::from_pem(pem.as_bytes())?);
+        }
+        if let Some(authorization) = authorization {
+            let value = reqwest::header::HeaderValue::from_str(authorization)?;
+            builder = builder.default_headers([(reqwest::header::AUTHORIZATION, value)].into_iter().collect());
+        }
+        Ok(Client { http: builder.build()?, base: base.to_owned() })
+    }
+
+    /// Any method.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Result<Answer, reqwest::Error> {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap_or_default();
+        let request = self.http.request(method, format!("{}{path}", self.base)).body(body);
+        receive(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
     pub async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Answer, reqwest::Error> {
         receive(self.http.get(format!("{}{path}", self.base)).query(parameters)).await
     }

@@ -57,6 +57,7 @@ mod node;
 #[cfg(test)]
 mod suite;
 
+pub use dial::Seldom;
 pub use error::{NodeError, ReadError, WriteError};
 pub use identity::node_id;
 pub use meta::{MetaAnswer, MetaCommand, MetaState, ShardMap};

@@ -19,7 +19,7 @@ pub use manual::{DEFAULT_FILE, Manual};
 #[cfg(test)]
 pub use otlp::TranslationStrategy;
 pub use otlp::{OtlpSettings, PromotedAttributes};
-pub use security::TlsSettings;
+pub use security::AuthSettings;
 pub use settings::{
     AdminAccess, Consistency, IngestSettings, Join, LogSettings, Peer, QuerySettings, ScrubSettings, Settings, SpaceSettings, WebSettings,
 };

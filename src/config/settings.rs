@@ -10,7 +10,7 @@ use super::bulk_read::BulkReadSettings;
 use super::features::Features;
 use super::layers::Layers;
 use super::otlp::OtlpSettings;
-use super::security::TlsSettings;
+use super::security::{AuthSettings, TlsSettings};
 use super::{ConfigError, value};
 
 /// gRPC listens this many ports above HTTP unless told otherwise.
@@ -146,7 +146,17 @@ pub struct QuerySettings {
 #[derive(Clone, Debug)]
 pub struct WebSettings {
     pub connections: usize,
+    pub header_timeout: Duration,
+    pub header_bytes: usize,
+    pub headers_max: usize,
+    pub idle_timeout: Duration,
     pub read_timeout: Duration,
+    pub body_timeout: Duration,
+    /// Bytes a second; 0: however little.
+    pub body_rate_min: usize,
+    pub write_timeout: Duration,
+    pub http2_streams: u32,
+    pub http2_resets: usize,
     pub admin: AdminAccess,
     pub enable_admin_api: bool,
     /// Whether `/-/quit` and `/-/reload` work.
@@ -189,6 +199,7 @@ pub struct Settings {
     pub web: WebSettings,
     pub log: LogSettings,
     pub tls: TlsSettings,
+    pub auth: AuthSettings,
 }
 
 impl Settings {
@@ -222,6 +233,7 @@ impl Settings {
             web: read_web(layers)?,
             log: read_log(layers)?,
             tls: TlsSettings::read(layers)?,
+            auth: AuthSettings::read(layers)?,
         };
         check_encrypted(layers, &settings)?;
         Ok(settings)
@@ -337,7 +349,19 @@ fn read_web(layers: &Layers) -> Result<WebSettings, ConfigError> {
     let threads = layers.read("web.threads", value::count)?;
     Ok(WebSettings {
         connections: layers.read("web.connections", value::count_above_zero)?,
+        header_timeout: layers.read("web.header_timeout", value::duration_above_zero)?,
+        header_bytes: layers.read("web.header_bytes", value::size_above_zero)?,
+        headers_max: layers.read("web.headers_max", value::count_above_zero)?,
+        idle_timeout: layers.read("web.idle_timeout", value::duration_above_zero)?,
         read_timeout: layers.read("web.read_timeout", value::duration_above_zero)?,
+        body_timeout: layers.read("web.body_timeout", value::duration_above_zero)?,
+        body_rate_min: layers.read("web.body_rate_min", value::parse_size)?,
+        write_timeout: layers.read("web.write_timeout", value::duration_above_zero)?,
+        http2_streams: layers.read("web.http2_streams", |text| {
+            let streams = value::count_above_zero(text)?;
+            u32::try_from(streams).map_err(|_| "write a number below 4 billion".to_string())
+        })?,
+        http2_resets: layers.read("web.http2_resets", value::count_above_zero)?,
         admin: layers.read("web.admin", |text| match text {
             "loopback" => Ok(AdminAccess::Loopback),
             "any" => Ok(AdminAccess::Any),

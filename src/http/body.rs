@@ -1,5 +1,6 @@
 //! Reads a request's body within its bounds.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::budget::over_budget;
+use super::paced_body::{TooSlow, too_slow};
 use crate::ingest::budget::OverBudget;
 
 /// Why a body could not be had.
@@ -18,16 +20,27 @@ pub enum BodyError {
     #[error("the request body did not arrive within {0:?} (web.read_timeout)")]
     Timeout(Duration),
     #[error(transparent)]
+    TooSlow(TooSlow),
+    #[error(transparent)]
     OverBudget(OverBudget),
     #[error("read the request body: {0}")]
     Broken(String),
 }
 
 impl BodyError {
+    /// By what is found among the error's causes.
+    pub fn of(error: &(dyn Error + 'static)) -> BodyError {
+        match (over_budget(error), too_slow(error)) {
+            (Some(over), _) => BodyError::OverBudget(over),
+            (_, Some(slow)) => BodyError::TooSlow(slow),
+            _ => BodyError::Broken(error.to_string()),
+        }
+    }
+
     pub fn status(&self) -> StatusCode {
         match self {
             BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            BodyError::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Timeout(_) | BodyError::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             BodyError::OverBudget(_) => StatusCode::SERVICE_UNAVAILABLE,
             BodyError::Broken(_) => StatusCode::BAD_REQUEST,
         }
@@ -39,7 +52,7 @@ pub async fn read(body: Body, bytes_max: usize, timeout: Duration) -> Result<Byt
         Err(_) => Err(BodyError::Timeout(timeout)),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge(bytes_max)),
-        Ok(Err(error)) => Err(over_budget(&*error).map_or_else(|| BodyError::Broken(error.to_string()), BodyError::OverBudget)),
+        Ok(Err(error)) => Err(BodyError::of(&*error)),
     }
 }
 

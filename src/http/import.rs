@@ -152,7 +152,7 @@ async fn stream(app: &App, headers: &HeaderMap, body: Body, format: Format) -> R
 async fn next_piece(app: &App, pieces: &mut BodyDataStream) -> Result<Option<Bytes>, NativeFailure> {
     let timeout = app.settings.web.read_timeout;
     let piece = match tokio::time::timeout(timeout, pieces.next()).await {
-        Ok(piece) => piece.transpose().map_err(|error| BodyError::Broken(error.to_string())),
+        Ok(piece) => piece.transpose().map_err(|error| BodyError::of(&error)),
         Err(_) => Err(BodyError::Timeout(timeout)),
     };
     piece.map_err(|error| NativeFailure::new(error.status(), error.to_string(), "what came before is written; send all again"))

@@ -1,6 +1,6 @@
 //! HTTP: the native API, the Prometheus API, and the node's own pages. The only place that knows axum.
 //!
-//! A request walks: `listener` → `observe` (id, metrics, panics) → one handler file → `ingest` or `query` → an answer that
+//! A request walks: `listener` → `observe` (id, metrics, panics) → `access` → one handler file → `ingest` or `query` → an answer that
 //! `stream` packs. Handlers translate; they decide nothing about data.
 //!
 //! Modules stand bottom-up: each imports only those above it (and [`App`]).
@@ -11,6 +11,8 @@ mod stream;
 mod pack;
 mod cors;
 mod budget;
+mod paced_body;
+mod patience;
 mod live_stream;
 mod body;
 mod envelope;
@@ -20,6 +22,7 @@ mod native_failure;
 mod plain_failure;
 pub mod native_labels;
 mod request;
+mod access;
 mod victoria_extras;
 mod observe;
 mod health;
@@ -53,10 +56,11 @@ mod routes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use raft::Node;
+use raft::{Node, Seldom};
 use storage::{Engine, LogDb};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Authenticator;
 use crate::config::{Layers, Settings};
 use crate::ingest::writer::Writer;
 use crate::notifications::Notifications;
@@ -64,7 +68,7 @@ use crate::query::runner::Runner;
 use crate::query::session::Gate;
 use crate::self_metrics::SelfMetrics;
 
-pub use listener::serve;
+pub use listener::{Web, serve};
 pub use routes::{router, starting_router};
 
 /// What handlers work with; one a process.
@@ -81,6 +85,10 @@ pub struct App {
     pub bulk_reads: Gate,
     pub metrics: Arc<SelfMetrics>,
     pub notifications: Arc<Notifications>,
+    /// None: everybody may do everything.
+    pub accounts: Option<Arc<Authenticator>>,
+    /// Bounds how often the log tells of them.
+    pub wrong_credentials: Seldom,
     pub started_ms: i64,
     pub stopping: AtomicBool,
     /// Cancelled when a request asks the process to end.

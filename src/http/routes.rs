@@ -9,6 +9,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use super::access::{Need, guarded};
 use super::budget::within_budget;
 use super::cors::{self, allow_origins};
 use super::failure::{Failure, Kind};
@@ -19,6 +20,9 @@ use super::{
     prometheus_beside, prometheus_empty, prometheus_labels, prometheus_query, prometheus_status, remote_read, remote_write, search,
     self_page, status_queries, status_tsdb,
 };
+use crate::auth::Role;
+
+const READ: Need = Need::Role(Role::Read);
 
 /// Everything this node answers over HTTP.
 pub fn router(app: Arc<App>) -> Router {
@@ -27,14 +31,15 @@ pub fn router(app: Arc<App>) -> Router {
     let bulk_reads = bulk_reads().layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
     let reads = reads().layer(from_fn_with_state(Arc::clone(&app), only_while_serving));
     // Whole series pack themselves, piece by piece.
-    let open_to_pages = reads.merge(status()).layer(from_fn(pack)).merge(bulk_reads);
+    let open_to_pages = guarded(reads.merge(status()).layer(from_fn(pack)).merge(bulk_reads), &app, READ);
+    let probes = if app.settings.auth.open_health { probes() } else { guarded(probes(), &app, Need::Account) };
     open_to_pages
         .layer(from_fn_with_state(Arc::clone(&app), allow_origins))
-        .merge(live())
-        .merge(writes)
-        .merge(influx_status())
-        .merge(probes())
-        .merge(admin_routes())
+        .merge(guarded(live().merge(own_metrics()), &app, READ))
+        .merge(guarded(writes, &app, Need::Role(Role::Write)))
+        .merge(guarded(influx_status(), &app, Need::Account))
+        .merge(probes)
+        .merge(guarded(admin_routes().merge(lifecycle()), &app, Need::Role(Role::Admin)))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&app), answer_options))
@@ -144,12 +149,17 @@ fn live() -> Router<Arc<App>> {
 }
 
 fn probes() -> Router<Arc<App>> {
+    Router::new().route("/-/healthy", get(health::healthy)).route("/-/ready", get(health::ready))
+}
+
+fn lifecycle() -> Router<Arc<App>> {
     Router::new()
-        .route("/-/healthy", get(health::healthy))
-        .route("/-/ready", get(health::ready))
         .route("/-/reload", post(health::reload).put(health::reload).get(health::lifecycle_by_get))
         .route("/-/quit", post(health::quit).put(health::quit).get(health::lifecycle_by_get))
-        .route("/metrics", get(self_page::page))
+}
+
+fn own_metrics() -> Router<Arc<App>> {
+    Router::new().route("/metrics", get(self_page::page))
 }
 
 fn admin_routes() -> Router<Arc<App>> {

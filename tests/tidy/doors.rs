@@ -10,7 +10,7 @@ struct Door {
     mend: &'static str,
 }
 
-const DOORS: [Door; 6] = [
+const DOORS: [Door; 7] = [
     Door { signs: &["rocksdb::"], allowed: &["storage/src/rocks/"], mend: "Give storage/src/rocks the operation, and call that." },
     Door { signs: &["croaring::"], allowed: &["storage/src/series_set.rs"], mend: "Use SeriesSet; only its own file knows the library." },
     Door { signs: &["openraft::"], allowed: &["raft/src/"], mend: "Only the raft crate speaks to openraft; ask it through its own types." },
@@ -18,6 +18,11 @@ const DOORS: [Door; 6] = [
         signs: &["rustls::", "tokio_rustls::", "webpki::"],
         allowed: &["tls/src/"],
         mend: "Only the tls crate speaks to rustls; ask it for a connection and who is on the other end.",
+    },
+    Door {
+        signs: &["ring::digest", "ring::hmac", "argon2::", "subtle::"],
+        allowed: &["src/auth/"],
+        mend: "Only src/auth knows how secrets are hashed; ask it who somebody is.",
     },
     Door { signs: &["axum::"], allowed: &["src/http/", "src/http.rs"], mend: "Answer with a plain value; src/http turns it into HTTP." },
     Door {
