@@ -232,8 +232,8 @@ async fn prometheus_queries_terns_histograms_and_chunks_are_those_of_prometheus(
     assert_eq!(chunks[1].0, chunks[0].0, "byte for byte");
     assert_eq!(chunks[1].1, [0, 0x80].repeat(3), "each series falls once");
     let plain = decode_samples(&read(&tern, &query, &[]).await?.body)?;
+    // Debian's Prometheus 2 leaves histograms out of plain answers, so only the streamed ones can be compared with it.
     assert_eq!(plain[0], samples[0], "plain");
-    assert_eq!(decode_samples(&read(&holder.client(), &query, &[]).await?.body)?, plain);
 
     let address = cluster.node(1)?.http.address();
     let configuration = format!("remote_read: [{{ url: \"http://{address}/api/v1/read\", read_recent: true }}]\n");
