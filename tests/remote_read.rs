@@ -194,15 +194,16 @@ fn histograms(start_s: i64) -> Vec<Histogram> {
     (0..SCRAPES).map(|scrape| Histogram { timestamp: (start_s + scrape * STEP_S) * 1000, ..exponential(scrape % 12, start_s) }).collect()
 }
 
-/// As for floats: one Prometheus holds the histograms itself, another reads them from Tern.
+/// A Prometheus holds the same histograms. Debian's, a Prometheus 2, does not take histograms in when it reads from others, so
+/// it cannot be the reader as well.
 #[tokio::test]
-async fn prometheus_queries_terns_histograms_and_chunks_are_those_of_prometheus() -> TestResult {
+async fn histograms_in_chunks_are_those_of_prometheus() -> TestResult {
     let _turn = turn().await;
     let cluster = three_nodes().await?;
     let tern = cluster.client(1);
-    let mut directories = [RunDirectory::create()?, RunDirectory::create()?];
+    let mut directory = RunDirectory::create()?;
     let flags = ["--enable-feature=native-histograms"];
-    let holder = peers::prometheus_with(directories[0].path(), "global: { scrape_interval: 1m }\n", &flags).await?;
+    let holder = peers::prometheus_with(directory.path(), "global: { scrape_interval: 1m }\n", &flags).await?;
     let length_s = SCRAPES * STEP_S;
     let end_ms = before_block_boundary(recent_second() * 1000, length_s * 1000);
     let start_s = end_ms / 1000 - (SCRAPES - 1) * STEP_S;
@@ -234,22 +235,7 @@ async fn prometheus_queries_terns_histograms_and_chunks_are_those_of_prometheus(
     let plain = decode_samples(&read(&tern, &query, &[]).await?.body)?;
     // Debian's Prometheus 2 leaves histograms out of plain answers, so only the streamed ones can be compared with it.
     assert_eq!(plain[0], samples[0], "plain");
-
-    let address = cluster.node(1)?.http.address();
-    let configuration = format!("remote_read: [{{ url: \"http://{address}/api/v1/read\", read_recent: true }}]\n");
-    let reader = peers::prometheus_with(directories[1].path(), &configuration, &flags).await?;
-    for expression in [
-        "shared_histogram",
-        "sum(shared_histogram)",
-        "histogram_count(sum(shared_histogram))",
-        "histogram_sum(shared_histogram{instance=\"1\"})",
-        "histogram_count(rate(shared_histogram[290s]))",
-    ] {
-        let expected = sorted_instant(&tern, expression, end_ms).await?;
-        assert!(!expected.is_empty(), "{expression} finds nothing");
-        assert_eq!(sorted_instant(&reader.client(), expression, end_ms).await?, expected, "{expression}");
-    }
     cluster.finish()?;
-    directories.iter_mut().for_each(RunDirectory::succeeded);
+    directory.succeeded();
     Ok(())
 }
