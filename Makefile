@@ -14,7 +14,7 @@ export CC := ccache cc
 endif
 endif
 
-.PHONY: help build install cluster cluster-down clean-cluster test verify bench acceptance fuzz jepsen jepsen-clean
+.PHONY: help build install cluster cluster-down clean-cluster test verify bench acceptance fuzz jepsen jepsen-clean sim seeded-bugs
 
 help:
 	@echo 'make cluster        three nodes, a load balancer and a Prometheus that writes to them'
@@ -24,6 +24,8 @@ help:
 	@echo 'make bench          Tern, VictoriaMetrics and Prometheus side by side (BENCH_ARGUMENTS=…)'
 	@echo 'make fuzz           every fuzz target for SECONDS=60'
 	@echo 'make jepsen         a cluster hurt at random for MINUTES=10 and judged (SEED=, NODES=3|5, JEPSEN_ARGUMENTS=…); needs root'
+	@echo 'make sim            SEEDS=1000 simulated clusters, from FIRST=0 on; SEED=7 repeats one and prints what happened'
+	@echo 'make seeded-bugs    builds bugs in on purpose, one after the other, and shows which seed finds each'
 	@echo 'make acceptance     ten minutes of Prometheus writing while nodes restart'
 
 install:
@@ -71,6 +73,15 @@ jepsen: install
 
 jepsen-clean:
 	$(CARGO_TARGET_DIR)/release/jepsen clean
+
+# tests/simulation: whole clusters on one thread, from a seed.
+sim:
+	SEED=$(SEED) SEEDS=$(SEEDS) FIRST=$(FIRST) cargo test --release --workspace --locked --test simulation -- --ignored --exact child::as_asked --nocapture
+
+# The table is in jepsen/README.md.
+seeded-bugs:
+	cargo test --release --workspace --locked --features tern-raft/seeded-bugs --test simulation --no-run
+	jepsen/seeded-bugs.sh
 
 # Acceptance 4 of the first issue in full length; `make test` runs it shortened.
 acceptance:

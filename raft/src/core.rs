@@ -9,6 +9,7 @@ use bytes::Bytes;
 use openraft::raft::ReadPolicy;
 use parking_lot::{Mutex, RwLock};
 use proto::raft as wire;
+use storage::SeededBug;
 use storage::batch::BatchReader;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ use crate::identity;
 use crate::meta::{MetaCommand, MetaState, ShardMap};
 use crate::network::peer_client;
 use crate::peers::Lane;
-use crate::proposer::{Proposal, Proposers, Rejected};
+use crate::proposer::{Proposal, Proposers, Rejected, taken_for_written};
 use crate::runtime;
 use crate::space::Space;
 use crate::types::{Forgotten, GroupId, META_GROUP, NodeId, Proposed, shard_of};
@@ -224,9 +225,13 @@ impl Core {
             return self.propose_here(group, proposal).await;
         }
         let remaining = deadline.saturating_duration_since(Instant::now());
+        let payload = proposal.payload.clone();
         tokio::select! {
             answer = self.forwarder.propose(target, group, proposal, remaining) => answer,
-            () = self.leader_is_not(group, target) => Err(Rejected::Unknown),
+            () = self.leader_is_not(group, target) => match SeededBug::BatchLostAtLeaderChange.is_on() && group != META_GROUP {
+                true => Ok(taken_for_written(&payload)),
+                false => Err(Rejected::Unknown),
+            },
         }
     }
 
@@ -282,6 +287,9 @@ impl Core {
     pub async fn barrier(self: &Arc<Self>, group: GroupId, deadline: Instant) -> Result<(), ReadError> {
         let shard = shard_of(group).unwrap_or(u32::MAX);
         let local = self.group(group).ok_or(ReadError::NoReplica { shard })?;
+        if SeededBug::LocalReadAsStrong.is_on() {
+            return Ok(());
+        }
         let deadline = deadline.min(Instant::now() + self.common.settings.barrier_timeout);
         let index = match self.barriers.enter(group, deadline) {
             Ticket::Wait(index) => index,
@@ -294,6 +302,9 @@ impl Core {
             Ok(Ok(index)) => index,
             _ => return Err(ReadError::NoQuorum { shard }),
         };
+        if SeededBug::FollowerReadsEarly.is_on() && !local.leads() {
+            return Ok(());
+        }
         match tokio::time::timeout_at(deadline, local.wait_applied(index)).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(ReadError::ShuttingDown),

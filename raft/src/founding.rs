@@ -17,6 +17,7 @@ use openraft::errors::{InitializeError, RaftError};
 use proto::raft as wire;
 use proto::raft::admin_client::AdminClient;
 use proto::raft::hello_answer::Verdict;
+use storage::SeededBug;
 use tls::NodeTls;
 
 use crate::core::Core;
@@ -91,7 +92,7 @@ impl Founding {
 
     /// Step 2. Passes at once when it passed before; the caller writes down that it did.
     pub async fn check_directory(&self, core: &Core, directory: Directory) -> Result<(), NodeError> {
-        if directory == Directory::Admitted {
+        if directory == Directory::Admitted || SeededBug::NodeIdReused.is_on() {
             return Ok(());
         }
         let mut asked = 0u32;

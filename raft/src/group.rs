@@ -170,9 +170,13 @@ impl Group {
         self.recovered.load(Ordering::Acquire)
     }
 
-    /// Follows changes of leadership.
+    /// Follows changes of leadership from now on.
     pub fn watch_view(&self) -> watch::Receiver<(View, Instant)> {
-        self.view.clone()
+        let mut view = self.view.clone();
+        // A clone remembers what its original has seen, which is nothing: without this, who waits for a change would be told
+        // of every earlier one, and ask a leader that is not there again and again without a pause.
+        view.mark_unchanged();
+        view
     }
 
     /// Who votes, in the membership that is in force here.

@@ -20,6 +20,7 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 use prost::Message;
+use storage::SeededBug;
 use tokio::sync::oneshot;
 
 use crate::convert;
@@ -297,6 +298,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let (completion, done) = oneshot::channel();
         self.shared.state.lock().vote = Some(*vote);
+        if SeededBug::VoteNotSynced.is_on() {
+            self.submit_meta(KEY_VOTE, convert::vote_to_proto(vote).encode_to_vec(), Completion::None);
+            return Ok(());
+        }
         self.submit_meta(KEY_VOTE, convert::vote_to_proto(vote).encode_to_vec(), Completion::Waiter(completion));
         done.await.map_err(|_| io::Error::other("the log writer has stopped"))
     }

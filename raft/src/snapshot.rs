@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::RaftSnapshotBuilder;
 use prost::Message;
-use storage::{Frozen, Shard, SnapshotImport};
+use storage::{Frozen, SeededBug, Shard, SnapshotImport};
 
 use crate::convert;
 use crate::log_writer::LogWriter;
@@ -110,7 +110,15 @@ impl SnapshotBuilder {
         };
         self.enter(Stage::Mark);
         self.marker.image = shard.stamp();
-        write_marker(&self.writer, self.group, &self.marker).await?;
+        if SeededBug::PurgeBeforeMarker.is_on() {
+            let (writer, group, marker) = (self.writer.clone(), self.group, self.marker.clone());
+            runtime::spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                let _ = write_marker(&writer, group, &marker).await;
+            });
+        } else {
+            write_marker(&self.writer, self.group, &self.marker).await?;
+        }
         if let Some(frozen) = frozen {
             self.enter(Stage::Release);
             shard.release(frozen);

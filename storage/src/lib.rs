@@ -3,6 +3,7 @@
 //! Plain synchronous Rust: no network, no Raft, no async runtime. The modules are listed from the
 //! bottom up; a module uses only modules listed above it.
 
+pub mod seeded_bug;
 pub mod error;
 pub mod fault;
 mod durable_file;
@@ -61,6 +62,7 @@ pub use memory_disk::{MemoryDisk, Syncs};
 pub use reader::Reader;
 pub use run::RunInfo;
 pub use seal::{Frozen, Sealed};
+pub use seeded_bug::SeededBug;
 pub use series_map::UNKNOWN_SERIES;
 pub use shard::{Shard, ShardStats};
 pub use snapshot::SnapshotReader;
