@@ -14,7 +14,7 @@ export CC := ccache cc
 endif
 endif
 
-.PHONY: help build install cluster cluster-down clean-cluster test verify bench acceptance fuzz jepsen jepsen-clean sim seeded-bugs
+.PHONY: help build install cluster cluster-down clean-cluster test verify bench acceptance fuzz jepsen jepsen-clean sim seeded-bugs cluster-netns cluster-netns-down
 
 help:
 	@echo 'make cluster        three nodes, a load balancer and a Prometheus that writes to them'
@@ -23,6 +23,7 @@ help:
 	@echo 'make verify         formatting, clippy, documentation, dependencies'
 	@echo 'make bench          Tern, VictoriaMetrics and Prometheus side by side (BENCH_ARGUMENTS=…)'
 	@echo 'make fuzz           every fuzz target for SECONDS=60'
+	@echo 'make cluster-netns  three nodes in network namespaces to be partitioned by hand (jepsen/partition.sh); cluster-netns-down stops them'
 	@echo 'make jepsen         a cluster hurt at random for MINUTES=10 and judged (SEED=, NODES=3|5, JEPSEN_ARGUMENTS=…); needs root'
 	@echo 'make sim            SEEDS=1000 simulated clusters, from FIRST=0 on; SEED=7 repeats one and prints what happened'
 	@echo 'make seeded-bugs    builds bugs in on purpose, one after the other, and shows which seed finds each'
@@ -70,6 +71,18 @@ jepsen: install
 	@deploy/install.sh nftables iptables strace faketime
 	cargo build --release --locked --package tern --package tern-jepsen --bins
 	$(CARGO_TARGET_DIR)/release/jepsen run --tern $(CARGO_TARGET_DIR)/release/tern --minutes $(MINUTES) --nodes $(NODES) $(if $(SEED),--seed $(SEED)) $(JEPSEN_ARGUMENTS)
+
+# In the background until cluster-netns-down. Needs root.
+cluster-netns: install
+	@deploy/install.sh nftables
+	cargo build --release --locked --package tern --package tern-jepsen --bins
+	@mkdir -p run
+	@setsid $(CARGO_TARGET_DIR)/release/jepsen up --tern $(CARGO_TARGET_DIR)/release/tern --nodes $(NODES) >run/cluster-netns.log 2>&1 </dev/null &
+	@for second in $$(seq 60); do [ ! -e run/cluster-netns.env ] || break; sleep 1; done; cat run/cluster-netns.log; test -e run/cluster-netns.env
+	@echo 'Next: jepsen/partition.sh help; stop with make cluster-netns-down'
+
+cluster-netns-down:
+	@. run/cluster-netns.env && kill -TERM $$TERN_OWNER && while [ -e /proc/$$TERN_OWNER ]; do sleep 0.2; done
 
 jepsen-clean:
 	$(CARGO_TARGET_DIR)/release/jepsen clean

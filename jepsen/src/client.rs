@@ -152,22 +152,12 @@ impl Client {
 
     /// `POST /api/v1/write` with a body of [`crate::remote_write`].
     pub async fn remote_write(&self, version: RemoteWriteVersion, body: Vec<u8>) -> Result<Answer, reqwest::Error> {
-        self.remote_write_with(version, &[], body).await
-    }
-
-    /// The same with further headers.
-    pub async fn remote_write_with(
-        &self,
-        version: RemoteWriteVersion,
-        more: &[(&str, &str)],
-        body: Vec<u8>,
-    ) -> Result<Answer, reqwest::Error> {
         let (content_type, number) = match version {
             RemoteWriteVersion::V1 => (CONTENT_TYPE_V1, "0.1.0"),
             RemoteWriteVersion::V2 => (CONTENT_TYPE_V2, "2.0.0"),
         };
         let headers = [("content-type", content_type), ("content-encoding", "snappy"), ("x-prometheus-remote-write-version", number)];
-        self.post("/api/v1/write", &[&headers, more].concat(), body).await
+        self.post("/api/v1/write", &headers, body).await
     }
 
     /// `data` of an instant query at a time in Unix seconds.

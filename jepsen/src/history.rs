@@ -30,14 +30,6 @@ pub struct SeriesSamples {
     pub samples: Vec<Sample>,
 }
 
-/// Where an acknowledged write stands in a shard's Raft log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct LogPlace {
-    pub shard: u32,
-    pub term: u64,
-    pub index: u64,
-}
-
 /// What a read returned of one series of a stream (see [`crate::workload::streams`]), by the numbers of its samples. What is as expected takes
 /// little room: runs of numbers; everything else is listed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -110,8 +102,6 @@ pub enum Action {
         client: u32,
         first: u64,
         count: u64,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        places: Vec<LogPlace>,
     },
     /// A strong read of the same; series without any sample are missing.
     StreamRead {

@@ -13,9 +13,6 @@ use crate::shell::run;
 const STATE: &str = "/run/tern-jepsen";
 const MEMORY: &str = "/dev/shm";
 const MEMORY_CONTROL: &str = "/sys/fs/cgroup/memory";
-/// Stands in the place of a process id for a cluster that shall stay (`jepsen up`).
-const KEPT: &str = "kept";
-
 /// Where a node's disk in shared memory is.
 pub fn memory_image(run_name: &str, number: u64) -> PathBuf {
     Path::new(MEMORY).join(format!("tern-jepsen-{run_name}-node{number}.img"))
@@ -39,7 +36,6 @@ pub fn state_directory(run_name: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct Claim {
     run_name: String,
-    kept: bool,
 }
 
 impl Claim {
@@ -50,7 +46,7 @@ impl Claim {
             let directory = state_directory(&run_name);
             std::fs::create_dir_all(STATE).with_context(|| format!("create {STATE}"))?;
             if std::fs::create_dir(&directory).is_ok() {
-                let claim = Claim { run_name, kept: false };
+                let claim = Claim { run_name };
                 claim.write_owner(&format!("{} {}", std::process::id(), start_of(std::process::id()).unwrap_or_default()))?;
                 return Ok(claim);
             }
@@ -62,12 +58,6 @@ impl Claim {
         &self.run_name
     }
 
-    /// The run shall outlive this process.
-    pub fn keep(&mut self) -> anyhow::Result<()> {
-        self.kept = true;
-        self.write_owner(KEPT)
-    }
-
     fn write_owner(&self, owner: &str) -> anyhow::Result<()> {
         std::fs::write(state_directory(&self.run_name).join("owner"), owner).context("write the run's owner")
     }
@@ -75,9 +65,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if !self.kept {
-            sweep(&self.run_name);
-        }
+        sweep(&self.run_name);
     }
 }
 
@@ -92,11 +80,6 @@ pub fn abandoned() -> Vec<String> {
     runs().into_iter().filter(|run_name| !is_owned(run_name)).collect()
 }
 
-/// Clusters that were started to stay.
-pub fn kept() -> Vec<String> {
-    runs().into_iter().filter(|run_name| owner_of(run_name) == KEPT).collect()
-}
-
 fn runs() -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(STATE) else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
@@ -108,11 +91,8 @@ fn owner_of(run_name: &str) -> String {
 
 fn is_owned(run_name: &str) -> bool {
     let owner = owner_of(run_name);
-    if owner == KEPT {
-        return true;
-    }
     let Some((process_id, start)) = owner.split_once(' ') else { return false };
-    process_id.parse().ok().and_then(start_of).is_some_and(|found| found == start)
+    start_of_name(process_id).is_some_and(|found| found == start)
 }
 
 /// Removes everything of a run: its processes, namespaces, mounts, images and control groups. What is not there is not missed.
@@ -136,6 +116,22 @@ pub fn sweep(run_name: &str) {
     remove_entries(Path::new(MEMORY), &format!("tern-jepsen-{run_name}-"), |path| std::fs::remove_file(path));
     remove_entries(Path::new(MEMORY_CONTROL), &mine, |path| std::fs::remove_dir(path));
     let _ = std::fs::remove_dir_all(state_directory(run_name));
+    remove_clocks();
+}
+
+/// libfaketime leaves shared memory behind, named after the process, when that is killed.
+fn remove_clocks() {
+    for entry in std::fs::read_dir(MEMORY).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = ["faketime_shm_", "sem.faketime_sem_"].iter().find_map(|prefix| name.strip_prefix(prefix));
+        if process.is_some_and(|process| start_of_name(process).is_none()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn start_of_name(process: &str) -> Option<String> {
+    process.parse().ok().and_then(start_of)
 }
 
 fn remove_entries(folder: &Path, prefix: &str, remove: impl Fn(&Path) -> std::io::Result<()>) {

@@ -6,7 +6,7 @@
 //! One run reads: [`run`] claims a name ([`leftovers`]) and builds a [`network`] of namespaces and [`disk`]s of its own; [`cluster`] starts processes
 //! ([`process`]) there; each [`workload`] writes and reads through [`client`], which speaks remote write through the encoder in [`remote_write`]; every
 //! call becomes a line of [`history`]; [`nemesis`] hurts the cluster meanwhile; [`checker`] reads the lines and says which promise was broken, if any;
-//! [`ledger`] keeps a line of the run. Tests use the same parts with a cluster on loopback, at [`ports`] that nobody else takes.
+//! [`ledger`] keeps a line of the run. [`failover`] measures how long writes stop. Tests use the same parts with a cluster on loopback, at [`ports`] that nobody else takes.
 //!
 //! It deliberately has no model of Raft, shards or disks: promises are judged, not mechanisms.
 
@@ -31,3 +31,4 @@ pub mod workload;
 pub mod nemesis;
 pub mod ledger;
 pub mod run;
+pub mod failover;

@@ -12,7 +12,7 @@ use tern_jepsen::checker::{self, sample_set::Verdict};
 use tern_jepsen::disk::image::Medium;
 use tern_jepsen::nemesis::kind::Kind;
 use tern_jepsen::run::{self, Plan};
-use tern_jepsen::{history, ledger};
+use tern_jepsen::{failover, history, ledger};
 
 #[derive(Parser)]
 #[command(name = "jepsen", about = "Judges what a Tern cluster did under faults")]
@@ -21,6 +21,26 @@ enum Arguments {
     Check { file: PathBuf },
     /// Starts a cluster in network namespaces, loads it, hurts it, and judges. Exit codes as for check. Needs root.
     Run(RunArguments),
+    /// Starts a cluster in network namespaces for experiments by hand (partition.sh), and stops it on Ctrl-C or SIGTERM. Needs root.
+    Up {
+        #[arg(long, default_value = "target/release/tern")]
+        tern: PathBuf,
+        #[arg(long, default_value_t = 3)]
+        nodes: u64,
+        /// Where the names and addresses are written for the scripts.
+        #[arg(long, default_value = "run/cluster-netns.env")]
+        state: PathBuf,
+    },
+    /// Measures how long writes stop when a leader is killed, restarted in good order, drained, or cut off. Needs root.
+    Failover {
+        #[arg(long, default_value = "target/release/tern")]
+        tern: PathBuf,
+        #[arg(long, default_value_t = 3)]
+        nodes: u64,
+        /// How many leaders are killed; of the other deeds a quarter as many.
+        #[arg(long, default_value_t = 100)]
+        kills: u32,
+    },
     /// Removes namespaces, mounts, images and processes of runs that have crashed.
     Clean,
 }
@@ -67,8 +87,16 @@ async fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse() {
         Arguments::Check { file } => check(&file),
         Arguments::Run(arguments) => run_once(arguments).await,
+        Arguments::Up { tern, nodes, state } => {
+            run::stay_up(&absolute(&tern)?, nodes, &state).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Arguments::Failover { tern, nodes, kills } => {
+            failover::measure(&absolute(&tern)?, nodes, kills).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Arguments::Clean => {
-            println!("removed: {:?}", run::clean(false));
+            println!("removed: {:?}", run::clean());
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -89,8 +117,11 @@ fn exit_code(verdict: Verdict) -> ExitCode {
     }
 }
 
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("{}: build it first", path.display()))
+}
+
 async fn run_once(arguments: RunArguments) -> anyhow::Result<ExitCode> {
-    let absolute = |path: &Path| path.canonicalize().with_context(|| format!("{}: build it first", path.display()));
     let plan = Plan {
         binary: absolute(&arguments.tern)?,
         previous: arguments.previous.as_deref().map(absolute).transpose()?,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::checker::sample_set::Verdict;
@@ -77,7 +78,8 @@ pub struct Outcome {
 /// Settings that every node of a run has.
 fn arguments(seed: u64) -> Vec<String> {
     // The machine itself is the client, at an address of its own.
-    let mut arguments: Vec<String> = ["--web-admin", "any", "--web-enable-admin-api", "true"].map(str::to_owned).into();
+    let open = ["--web-admin", "any", "--web-enable-admin-api", "true", "--cluster-insecure", "true"];
+    let mut arguments: Vec<String> = open.map(str::to_owned).into();
     // Every other seed seals and purges all the time, so that whoever was away for some seconds needs a snapshot.
     if seed % 2 == 1 {
         let small = ["--storage-head-age", "10s", "--storage-log-bytes", "2MiB", "--raft-log-retain-bytes", "256KiB"];
@@ -90,13 +92,12 @@ fn arguments(seed: u64) -> Vec<String> {
 pub async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     shell::require_root()?;
     let claim = Claim::take(plan.seed)?;
-    let interrupted = tokio::signal::ctrl_c();
+    let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
         result = run_claimed(plan, &claim) => result,
-        _ = interrupted => {
-            // Dropping the run ends its processes; dropping the claim sweeps the rest.
-            bail!("interrupted")
-        }
+        // Dropping the run ends its processes; dropping the claim sweeps the rest.
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        _ = terminated.recv() => bail!("terminated"),
     }
 }
 
@@ -111,7 +112,8 @@ async fn run_claimed(plan: &Plan, claim: &Claim) -> anyhow::Result<Outcome> {
     run.wait_flowing().await?;
     run.world.field.pause(WARM_UP).await;
     let swarm = Swarm::start(&run.world, &kinds, plan.seed);
-    wait::pace(plan.length.saturating_sub(RECOVERY_LIMIT + WARM_UP)).await;
+    let healing = RECOVERY_LIMIT.min(plan.length / 3);
+    wait::pace(plan.length.saturating_sub(healing + WARM_UP)).await;
     run.world.end_faults();
     let strokes = swarm.ended().await;
     run.recover().await;
@@ -255,10 +257,14 @@ impl Run {
         {
             self.fault(format!("replicas differ: {error:#}"));
         }
+        match cluster.compare_logs().await {
+            Ok(compared) => println!("{compared} log entries are the same wherever they are"),
+            Err(error) => self.fault(format!("logs: {error:#}")),
+        }
         match cluster.panics() {
             Ok(panics) if panics.is_empty() => {}
             Ok(panics) => self.fault(format!("panics: {panics:?}")),
-            Err(error) => self.fault(format!("logs: {error:#}")),
+            Err(error) => self.fault(format!("panics: {error:#}")),
         }
     }
 
@@ -371,12 +377,54 @@ impl Watch {
     }
 }
 
-/// Removes what runs have left behind whose process is gone, and kept clusters too when asked.
-pub fn clean(kept_too: bool) -> Vec<String> {
-    let mut runs = leftovers::abandoned();
-    if kept_too {
-        runs.extend(leftovers::kept());
-    }
+/// Removes what runs have left behind whose process is gone; their names.
+pub fn clean() -> Vec<String> {
+    let runs = leftovers::abandoned();
     runs.iter().for_each(|run_name| leftovers::sweep(run_name));
     runs
+}
+
+/// A cluster in network namespaces for experiments by hand, until SIGTERM or Ctrl-C. What the scripts need to know goes to `state`.
+pub async fn stay_up(binary: &Path, nodes: u64, state: &Path) -> anyhow::Result<()> {
+    shell::require_root()?;
+    let claim = Claim::take(u64::from(std::process::id()))?;
+    let lan = Arc::new(Lan::create(claim.run_name())?);
+    let ground = Ground { lan: Some(lan.clone()), ..Ground::loopback() };
+    let arguments = arguments(0);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut cluster = Cluster::start_on(ground, binary, nodes, &arguments).await?;
+    let numbers: Vec<String> = cluster.numbers().iter().map(u64::to_string).collect();
+    let [first, second, third] = lan.network();
+    let told = format!(
+        "TERN_RUN={}\nTERN_NETWORK={first}.{second}.{third}\nTERN_NODES=\"{}\"\nTERN_OWNER={}\n",
+        lan.run_name(),
+        numbers.join(" "),
+        std::process::id()
+    );
+    std::fs::write(state, told).with_context(|| format!("write {}", state.display()))?;
+    for number in cluster.numbers() {
+        println!("node {number}  http://{}  namespace {}", cluster.node(number)?.http.address(), lan.namespace(number));
+    }
+    println!("logs and data in {}", cluster.run_directory().display());
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => break,
+            _ = terminated.recv() => break,
+            () = wait::pace(Duration::from_secs(1)) => restart_ended(&mut cluster)?,
+        }
+    }
+    std::fs::remove_file(state).with_context(|| format!("remove {}", state.display()))?;
+    cluster.finish()
+}
+
+/// As a service manager does.
+fn restart_ended(cluster: &mut Cluster) -> anyhow::Result<()> {
+    for number in cluster.numbers() {
+        if cluster.notice_end(number).is_some() {
+            println!("node {number} ended and is started again");
+            cluster.start_node(number)?;
+        }
+    }
+    Ok(())
 }

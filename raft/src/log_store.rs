@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,7 +27,7 @@ use crate::convert;
 use crate::log_writer::{Completion, LogWriter, Request};
 use crate::record::{self, Record};
 use crate::settings::Settings;
-use crate::types::{Entry, EntryPayload, GroupId, LogId, TypeConfig, Vote};
+use crate::types::{Entry, EntryPayload, GroupId, LogId, LogLine, TypeConfig, Vote};
 
 const KEY_VOTE: &str = "vote";
 const KEY_COMMITTED: &str = "committed";
@@ -120,6 +120,17 @@ impl LogStore {
         let kept = vote.map(|vote| (KEY_VOTE, Bytes::from(convert::vote_to_proto(&vote).encode_to_vec())));
         self.shared.writer.submit(Request::Drop { group: self.shared.group, kept });
         self.shared.writer.barrier().await
+    }
+
+    /// What the disk holds of these entries, or of the first of them: for judges that compare logs.
+    pub fn listing(&self, range: Range<u64>) -> io::Result<Vec<LogLine>> {
+        let bytes_max = usize::try_from(self.shared.read_bytes_max).unwrap_or(usize::MAX);
+        let stored = self.shared.writer.db().read_entries(self.shared.group, range, bytes_max).map_err(io::Error::other)?;
+        let line = |entry: storage::LogEntry| {
+            let term = record::decode_log_id(entry.index, &entry.payload)?.committed_leader_id().term;
+            Ok(LogLine { index: entry.index, term, hash: crc32c::crc32c(&entry.payload) })
+        };
+        stored.into_iter().map(line).collect()
     }
 
     /// Index of the last entry.

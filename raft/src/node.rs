@@ -44,7 +44,11 @@ use crate::service::{AdminService, PeerService};
 use crate::settings::Settings;
 use crate::space::Space;
 use crate::status;
-use crate::types::{GroupId, META_GROUP, NodeId, Proposed, ShardId, group_of};
+use crate::types::{GroupId, LogLine, META_GROUP, NodeId, Proposed, ShardId, group_of};
+
+/// Calls that peers have given up and this node has not looked at yet. Peers give up many while this node hangs; with h2's bound of 20 it would close
+/// their connections when it wakes.
+const RESET_STREAMS_MAX: usize = 10_000;
 
 /// How a node takes part.
 #[derive(Debug, Clone)]
@@ -141,6 +145,7 @@ impl Node {
             .initial_connection_window_size(2 * WINDOW_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
+            .http2_max_pending_accept_reset_streams(Some(RESET_STREAMS_MAX))
             .add_routes(routes);
         self.spawn(async move {
             tokio::select! {
@@ -299,6 +304,11 @@ impl Node {
     /// What operators may ask of this node; it knows the way to the leader.
     pub fn admin(&self) -> impl Admin {
         AdminService { core: Arc::clone(&self.core), format: FORMAT }
+    }
+
+    /// What the disk holds of a group's log in this range of indexes, or of the first part of it. `None`: no replica here.
+    pub fn log_listing(&self, group: GroupId, range: std::ops::Range<u64>) -> Option<std::io::Result<Vec<LogLine>>> {
+        Some(self.core.group(group)?.log.listing(range))
     }
 
     /// This node and its groups, as of now.

@@ -55,6 +55,15 @@ pub struct Forgotten {
     pub start: u64,
 }
 
+/// One entry of a group's log on disk, as judges compare it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLine {
+    pub index: u64,
+    pub term: u64,
+    /// CRC-32C of the whole record.
+    pub hash: u32,
+}
+
 /// What applying one batch of an entry answers.
 pub type PartAnswer = Result<Proposed, Forgotten>;
 

@@ -113,6 +113,24 @@ pub async fn content_hash(
     Ok(axum::Json(json!({"shard": shard, "hash": format!("{hash:x}")})))
 }
 
+/// `GET /debug/log?group=&from=&to=`: index, term and CRC-32C of the entries that this node's disk holds in `from..to`, or of the first of
+/// them. Replicas must agree on every entry that is committed.
+pub async fn log(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<PeerAddress>,
+    params: Params,
+) -> Result<axum::Json<Value>, Failure> {
+    allow(&app, peer)?;
+    let (group, range) = (number(&params, "group")?, number(&params, "from")?..number(&params, "to")?);
+    let node = Arc::clone(&app.node);
+    let lines = tokio::task::spawn_blocking(move || node.log_listing(group, range)).await;
+    let lines = lines.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    let lines = lines.ok_or_else(|| Failure::new(Kind::NotFound, format!("this node holds no replica of group {group}")))?;
+    let lines = lines.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    let entries: Vec<Value> = lines.iter().map(|line| json!([line.index, line.term, line.hash])).collect();
+    Ok(axum::Json(json!({"group": group, "entries": entries})))
+}
+
 /// `POST /debug/flush`: seals everything that waits in memory, as the sealer would in due time.
 pub async fn flush(State(app): State<Arc<App>>, Extension(peer): Extension<PeerAddress>) -> Result<StatusCode, Failure> {
     allow(&app, peer)?;

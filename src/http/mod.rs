@@ -51,6 +51,7 @@ mod self_page;
 mod admin;
 mod admin_tsdb;
 mod listener;
+mod kv;
 mod routes;
 
 use std::sync::Arc;

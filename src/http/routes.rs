@@ -16,7 +16,7 @@ use super::failure::{Failure, Kind};
 use super::observe::observe;
 use super::pack::pack;
 use super::{
-    App, admin, admin_tsdb, export, features, federate, health, import, influx, ingest, native_query, notifications, otlp,
+    App, admin, admin_tsdb, export, features, federate, health, import, influx, ingest, kv, native_query, notifications, otlp,
     prometheus_beside, prometheus_empty, prometheus_labels, prometheus_query, prometheus_status, remote_read, remote_write, search,
     self_page, status_queries, status_tsdb,
 };
@@ -171,8 +171,10 @@ fn admin_routes() -> Router<Arc<App>> {
         .route("/api/v1/admin/tsdb/delete_series", post(admin_tsdb::delete_series).put(admin_tsdb::delete_series))
         .route("/api/v1/admin/tsdb/clean_tombstones", post(admin_tsdb::clean_tombstones).put(admin_tsdb::clean_tombstones))
         .route("/api/v1/admin/tsdb/snapshot", post(admin_tsdb::snapshot).put(admin_tsdb::snapshot))
+        .route("/api/v1/kv/{*key}", get(kv::read).put(kv::write).delete(kv::delete))
         .route("/debug/flush", post(admin::flush))
         .route("/debug/hash", get(admin::content_hash))
+        .route("/debug/log", get(admin::log))
 }
 
 /// While stopping, data requests go elsewhere: a load balancer sees 503 and turns to another node.

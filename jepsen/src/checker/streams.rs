@@ -55,7 +55,7 @@ pub fn check(operations: &[Operation]) -> Report {
 fn collect_writes(operations: &[Operation]) -> Streams {
     let mut streams = Streams::new();
     for operation in operations {
-        let Action::StreamWrite { outcome, client, first, count, .. } = &operation.action else { continue };
+        let Action::StreamWrite { outcome, client, first, count } = &operation.action else { continue };
         let stream = streams.entry(*client).or_default();
         stream.grow(first + count);
         for number in *first..first + count {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn write(at_ns: u64, outcome: Outcome, first: u64, count: u64) -> Operation {
-        operation(at_ns, Action::StreamWrite { outcome, client: 0, first, count, places: vec![] })
+        operation(at_ns, Action::StreamWrite { outcome, client: 0, first, count })
     }
 
     fn series(index: u32, present: &[(u64, u64)]) -> StreamSeries {

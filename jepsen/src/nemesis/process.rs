@@ -1,7 +1,7 @@
 //! Processes that die, hang, restart, or are not given enough memory.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use rand::Rng;
@@ -13,9 +13,7 @@ use crate::process::{Signal, usage_of};
 use crate::wait;
 
 /// Longest wait for a restarted node; afterwards it catches up by itself, and the end of the run insists.
-const READY_LIMIT: Duration = Duration::from_secs(45);
-/// New memory that a node may take once it is limited: little enough to be passed soon under load.
-const MEMORY_LIMIT_BYTES: u64 = 6 << 20;
+const READY_LIMIT: Duration = Duration::from_secs(20);
 
 /// kill -9 of the node that leads most.
 pub async fn kill_leader(world: &World, dice: &mut StdRng, hold: Duration) -> anyhow::Result<Effect> {
@@ -75,8 +73,10 @@ pub async fn start(world: &World, claim: &Claim<'_>) -> anyhow::Result<()> {
             }
         }
     }
-    for &node in &claim.nodes {
-        wait_ready(world, node, READY_LIMIT).await;
+    let all = claim.nodes.iter().map(|&node| wait_ready(world, node, READY_LIMIT));
+    tokio::select! {
+        _ = futures::future::join_all(all) => {}
+        () = world.hold(READY_LIMIT) => {}
     }
     Ok(())
 }
@@ -186,33 +186,38 @@ pub async fn upgrade(world: &World, hold: Duration) -> anyhow::Result<Effect> {
     }
 }
 
-/// So little memory that the kernel ends the process.
+/// A node is restarted with half the memory that it had, and the kernel ends it when it takes more.
 pub async fn memory_limit(world: &World, dice: &mut StdRng, hold: Duration) -> anyhow::Result<Effect> {
     let node = world.leading_node(dice).await?;
     let Some(claim) = world.claim(&[node]) else { return Ok(Effect::Skipped(format!("node {node} is hurt already"))) };
     let Some((process, _)) = world.cluster().await.running(node) else { return Ok(Effect::Skipped(format!("node {node} is down"))) };
+    let limit_bytes = usage_of(process)?.resident_bytes / 2;
     let group = control_group(world.lan.run_name(), node);
     fs::create_dir_all(&group).with_context(|| format!("create {}", group.display()))?;
-    fs::write(group.join("memory.limit_in_bytes"), MEMORY_LIMIT_BYTES.to_string()).context("set the memory limit")?;
-    let resident = usage_of(process).map(|usage| usage.resident_bytes).unwrap_or(0);
-    // What it has stays counted elsewhere; only what it takes from now on is limited.
-    fs::write(group.join("cgroup.procs"), process.to_string()).context("move the process into its control group")?;
-    let until = std::time::Instant::now() + hold + Duration::from_secs(10);
-    while !world.is_over() && is_alive(world, node).await && std::time::Instant::now() < until {
+    fs::write(group.join("memory.limit_in_bytes"), limit_bytes.to_string()).context("set the memory limit")?;
+    {
+        let mut cluster = world.cluster().await;
+        cluster.kill(node)?;
+        cluster.start_node(node)?;
+        // At once: only what it takes from now on is counted.
+        let (process, _) = cluster.running(node).context("it was started")?;
+        fs::write(group.join("cgroup.procs"), process.to_string()).context("move the process into its control group")?;
+    }
+    let until = Instant::now() + hold.max(Duration::from_secs(10));
+    while is_alive(world, node).await && Instant::now() < until {
         wait::pace(Duration::from_millis(100)).await;
     }
     let control = fs::read_to_string(group.join("memory.oom_control")).unwrap_or_default();
     let killed = control.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"));
-    let ended = world.cluster().await.notice_end(node);
-    if ended.is_none() {
+    if world.cluster().await.notice_end(node).is_none() {
         world.cluster().await.kill(node)?;
     }
     let _ = fs::remove_dir(&group);
     start(world, &claim).await?;
-    let said = format!("node {node}, {} MiB resident, {} MiB more allowed", resident >> 20, MEMORY_LIMIT_BYTES >> 20);
+    let said = format!("node {node} with {} MiB", limit_bytes >> 20);
     Ok(match killed {
         true => Effect::Seen(format!("{said}: killed by the kernel")),
-        // It stayed within its limit: nothing was asked of it.
+        // It got along with that: nothing was asked of it.
         false => Effect::Skipped(format!("{said}: it did not need more")),
     })
 }

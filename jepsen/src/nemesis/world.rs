@@ -139,6 +139,13 @@ impl World {
                 statuses.insert(number, status);
             }
         }
+        // A node that lost its log goes on under a new id by itself.
+        let mut cluster = self.cluster().await;
+        for (&number, status) in &statuses {
+            if let Some(id) = status["nodeId"].as_u64().filter(|&id| id > 0) {
+                let _ = cluster.set_id(number, id);
+            }
+        }
         statuses
     }
 

@@ -163,7 +163,21 @@ fn open() -> anyhow::Result<Queue> {
     queue.bind(QUEUE).context("bind the packet queue; does another process hold it?")?;
     queue.set_queue_max_len(QUEUE, QUEUE_LENGTH).context("set the queue's length")?;
     queue.set_nonblocking(true);
+    close_on_exec()?;
     Ok(queue)
+}
+
+/// A node that is started meanwhile must not inherit the queue's socket and so keep the queue alive. The library opens it without that flag, and
+/// does not tell its number; all other descriptors of this process beyond the standard ones have the flag anyway.
+fn close_on_exec() -> anyhow::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd").context("list own descriptors")?.flatten() {
+        let Some(descriptor) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).filter(|number| *number > 2) else {
+            continue;
+        };
+        // Safety: fcntl takes two integers and a flag; it touches no memory of ours, and an unknown descriptor is only an error.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
 }
 
 fn serve(mut queue: Queue, delay: Duration, jitter: Duration, stop: &AtomicBool) -> anyhow::Result<()> {

@@ -26,8 +26,6 @@ pub struct Lan {
     run: String,
     network: [u8; 3],
     nodes: std::sync::Mutex<Vec<u64>>,
-    /// It stays when this process ends.
-    kept: bool,
 }
 
 impl Lan {
@@ -35,7 +33,7 @@ impl Lan {
     pub fn create(run_name: &str) -> anyhow::Result<Lan> {
         ensure!(run_name.len() == 4 && run_name.bytes().all(|byte| byte.is_ascii_hexdigit()), "a run is named by four hexadecimal digits");
         let network = free_network(run_name)?;
-        let lan = Lan { run: run_name.to_owned(), network, nodes: Default::default(), kept: false };
+        let lan = Lan { run: run_name.to_owned(), network, nodes: Default::default() };
         let (bridge, client) = (lan.bridge_namespace(), lan.client_interface());
         run("ip", &["netns", "add", &bridge])?;
         run("ip", &["-n", &bridge, "link", "add", "br0", "type", "bridge"])?;
@@ -45,16 +43,6 @@ impl Lan {
         run("ip", &["addr", "add", &format!("{}/24", lan.client_address()), "dev", &client])?;
         run("ip", &["link", "set", &client, "up"])?;
         Ok(lan)
-    }
-
-    /// The network of a run that was kept ([`Lan::keep`]).
-    pub fn open(run_name: &str, network: [u8; 3]) -> Lan {
-        Lan { run: run_name.to_owned(), network, nodes: Default::default(), kept: true }
-    }
-
-    /// It shall stay when this value is dropped.
-    pub fn keep(&mut self) {
-        self.kept = true;
     }
 
     pub fn run_name(&self) -> &str {
@@ -123,9 +111,6 @@ fn namespace_file(namespace: &str) -> PathBuf {
 
 impl Drop for Lan {
     fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
         let nodes = std::mem::take(&mut *self.nodes.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let namespaces = nodes.iter().map(|&number| self.namespace(number)).chain([self.bridge_namespace()]);
         for namespace in namespaces {

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::field::{Chooser, Field};
-use crate::client::{Answer, Client, RemoteWriteVersion, outcome_of};
-use crate::history::{Action, LogPlace, Outcome, Sample, StreamSeries};
+use crate::client::{Client, RemoteWriteVersion, outcome_of};
+use crate::history::{Action, Outcome, Sample, StreamSeries};
 use crate::remote_write::{TimeSeries, encode_v1, encode_v2};
 
 const METRIC: &str = "jepsen_stream";
@@ -39,8 +39,6 @@ const FINAL_READ_LIMIT: Duration = Duration::from_secs(120);
 const PERCENT_AGAIN: u32 = 4;
 const PERCENT_LATE: u32 = 4;
 const PERCENT_GIVEN_UP: u32 = 25;
-/// Asks the server where in the Raft logs a write has come to stand.
-const PLACES_HEADER: &str = "x-tern-log-places";
 
 /// The load.
 pub struct Streams {
@@ -158,10 +156,10 @@ async fn write_batch(field: &Field, shared: &Shared, client: u32, batch: Batch, 
     while copies > 0 && !field.is_stopped() {
         let Some((node, target)) = chooser.choose(field, dice) else { return };
         let invoke_ns = field.now_ns();
-        let (outcome, places) = send(&target, shared.start_ms, client, batch, form).await;
+        let outcome = send(&target, shared.start_ms, client, batch, form).await;
         chooser.learn(node, outcome);
         let Batch { first, count } = batch;
-        field.record(u64::from(client), node, invoke_ns, Action::StreamWrite { outcome, client, first, count, places });
+        field.record(u64::from(client), node, invoke_ns, Action::StreamWrite { outcome, client, first, count });
         match outcome {
             Outcome::Ok => {
                 copies -= 1;
@@ -173,17 +171,13 @@ async fn write_batch(field: &Field, shared: &Shared, client: u32, batch: Batch, 
     }
 }
 
-async fn send(target: &Client, start_ms: i64, client: u32, batch: Batch, form: u32) -> (Outcome, Vec<LogPlace>) {
+async fn send(target: &Client, start_ms: i64, client: u32, batch: Batch, form: u32) -> Outcome {
     let numbers = batch.first..batch.first + batch.count;
     let samples: Vec<Vec<Sample>> = (0..SERIES)
         .map(|index| numbers.clone().map(|number| (timestamp_of(start_ms, number), value_of(client, index, number))).collect())
         .collect();
     let result = match form {
-        2 => {
-            target
-                .post("/ingest/metrics", &[("content-type", "application/json"), (PLACES_HEADER, "1")], native_body(client, &samples))
-                .await
-        }
+        2 => target.post("/ingest/metrics", &[("content-type", "application/json")], native_body(client, &samples)).await,
         form => {
             let labels: Vec<Vec<(String, String)>> = (0..SERIES).map(|index| labels_of(client, index)).collect();
             let series = labels.iter().zip(&samples).map(|(labels, samples)| TimeSeries { labels, samples });
@@ -191,21 +185,10 @@ async fn send(target: &Client, start_ms: i64, client: u32, batch: Batch, form: u
                 0 => (RemoteWriteVersion::V1, encode_v1(series)),
                 _ => (RemoteWriteVersion::V2, encode_v2(series)),
             };
-            target.remote_write_with(version, &[(PLACES_HEADER, "1")], body).await
+            target.remote_write(version, body).await
         }
     };
-    (outcome_of(&result), result.map(|answer| places_of(&answer)).unwrap_or_default())
-}
-
-/// `shard:term:index,…`
-fn places_of(answer: &Answer) -> Vec<LogPlace> {
-    let places = answer.header(PLACES_HEADER).unwrap_or_default();
-    let place = |text: &str| {
-        let mut numbers = text.split(':').map(str::parse::<u64>);
-        let mut next = || numbers.next().and_then(Result::ok);
-        Some(LogPlace { shard: u32::try_from(next()?).ok()?, term: next()?, index: next()? })
-    };
-    places.split(',').filter_map(place).collect()
+    outcome_of(&result)
 }
 
 fn labels_of(client: u32, index: u32) -> Vec<(String, String)> {
