@@ -11,6 +11,7 @@
 //!
 //! W7 (membership), W8 (snapshots), W10 (power) and W11 (upgrade) are these loads under the nemeses of the same names.
 
+mod values;
 pub mod sample_set;
 pub mod field;
 pub mod streams;

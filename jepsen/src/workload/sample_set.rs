@@ -12,6 +12,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use super::values;
 use crate::client::{Client, RemoteWriteVersion, outcome_of};
 use crate::history::{Action, Operation, Outcome, Sample, SeriesSamples};
 use crate::remote_write::{TimeSeries, encode_v1, encode_v2};
@@ -159,22 +160,9 @@ fn labels_of(client: usize, index: usize) -> Vec<(String, String)> {
         .to_vec()
 }
 
-/// The only value that is ever written at a place. The kinds take different ways through the codec: counters, decimals, noise, repetition.
+/// The only value that is ever written at a place.
 pub fn value_of(client: usize, index: usize, timestamp_ms: i64) -> f64 {
-    let noise = mix(timestamp_ms as u64 ^ (client as u64) << 48 ^ (index as u64) << 56);
-    match index % 4 {
-        0 => (timestamp_ms / STEP_MS) as f64,
-        1 => (noise % 1_000_000) as f64 / 100.0,
-        2 => f64::from_bits(noise >> 2 | 0x3000_0000_0000_0000),
-        _ => (timestamp_ms / 60_000) as f64,
-    }
-}
-
-/// The finaliser of splitmix64: scatters the bits of its input.
-fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
+    values::value_of(index, (client as u64) << 48 ^ (index as u64) << 56, (timestamp_ms / STEP_MS) as u64)
 }
 
 async fn write_until_stopped(shared: Arc<Shared>, client: usize) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::field::{Chooser, Field};
+use super::values;
 use crate::client::{Client, RemoteWriteVersion, outcome_of};
 use crate::history::{Action, Outcome, Sample, StreamSeries};
 use crate::remote_write::{TimeSeries, encode_v1, encode_v2};
@@ -101,22 +102,9 @@ fn timestamp_of(start_ms: i64, number: u64) -> i64 {
     start_ms + number as i64 * STEP_MS
 }
 
-/// The only value that is ever written at a place. The kinds take different ways through the codec: counters, decimals, noise, repetition.
+/// The only value that is ever written at a place.
 pub fn value_of(client: u32, index: u32, number: u64) -> f64 {
-    let noise = mix(number ^ u64::from(client) << 40 ^ u64::from(index) << 56);
-    match index % 4 {
-        0 => number as f64,
-        1 => (noise % 1_000_000) as f64 / 100.0,
-        2 => f64::from_bits(noise >> 2 | 0x3000_0000_0000_0000),
-        _ => (number / 100) as f64,
-    }
-}
-
-/// The finaliser of splitmix64: scatters the bits of its input.
-fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
+    values::value_of(index as usize, u64::from(client) << 40 ^ u64::from(index) << 56, number)
 }
 
 /// A batch: numbers `first..first + count` of all series.
