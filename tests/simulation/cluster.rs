@@ -94,7 +94,8 @@ impl Cluster {
         if machine.is_retired {
             return;
         }
-        if std::mem::take(&mut machine.is_doubtful) && !machine.shows_loss() {
+        // A loss that the log does show is found at the next start. Until then the disk counts as lost: no other may be.
+        if machine.is_doubtful && !machine.shows_loss() {
             // A loss that the log cannot show (only a vote, say): the operator who saw the disk fail must know better.
             return self.lose(id, Handling::Replace);
         }
@@ -125,6 +126,7 @@ impl Cluster {
         let Some(machine) = self.machines.get_mut(&id) else { return };
         machine.kill();
         machine.disks.wipe();
+        machine.is_doubtful = false;
         let returns = handling == Handling::RestartFirst && matches!(machine.membership, Membership::Founder { .. });
         machine.is_retired = !returns;
         self.replacement = Some(Replacement {
