@@ -156,7 +156,7 @@ pub async fn measure(binary: &Path, nodes: u64, kills: u32) -> anyhow::Result<()
 async fn measure_claimed(claim: &Claim, binary: &Path, nodes: u64, kills: u32) -> anyhow::Result<()> {
     let lan = Arc::new(Lan::create(claim.run_name())?);
     let ground = Ground { lan: Some(lan.clone()), ..Ground::loopback() };
-    let arguments = ["--web-admin", "any", "--cluster-insecure", "true"];
+    let arguments = ["--web-admin", "any"];
     let cluster = Cluster::start_on(ground, binary, nodes, &arguments).await?;
     let field = Field::new(cluster.clients());
     let world = World::new(cluster, lan, field, binary.to_owned(), None);

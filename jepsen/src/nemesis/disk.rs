@@ -162,6 +162,9 @@ async fn lose_power(world: &World, nodes: Vec<u64>, hold: Duration) -> anyhow::R
 /// One file of one stopped node is damaged. The node must notice: mend it, or refuse to start and be replaced.
 pub async fn damage(world: &World, deed: Deed, dice: &mut StdRng) -> anyhow::Result<Effect> {
     let Ok(_copies) = world.copies.try_acquire() else { return Ok(Effect::Skipped("copies are missing already".to_owned())) };
+    if let Err(skipped) = member::refuse_second_loss(world).await {
+        return Ok(skipped);
+    }
     let node = pick(&world.nodes().await, dice).context("no nodes")?;
     let Some(claim) = world.claim(&[node]) else { return Ok(Effect::Skipped(format!("node {node} is hurt already"))) };
     let directory = {
@@ -186,6 +189,8 @@ pub async fn damage(world: &World, deed: Deed, dice: &mut StdRng) -> anyhow::Res
 /// What the damaged node does of itself, and what its operator does then.
 async fn judge_damaged(world: &World, claim: &Claim<'_>, node: u64) -> anyhow::Result<&'static str> {
     if wait_ready(world, node, DAMAGED_START_LIMIT).await {
+        // A node that lost its log comes back under a new id and is ready before it has taken the old one's place everywhere.
+        member::wait_whole(world, member::CATCH_UP_LIMIT).await?;
         member::wait_caught_up(world, member::CATCH_UP_LIMIT).await?;
         return Ok("it became ready");
     }

@@ -1,6 +1,6 @@
 //! Members that come and go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -13,6 +13,8 @@ use crate::wait;
 
 /// Longest wait for a new member to hold all it should, while other faults go on.
 pub const CATCH_UP_LIMIT: Duration = Duration::from_secs(180);
+/// Replicas of a shard, where there are enough nodes.
+const REPLICAS: usize = 3;
 const ADMIN_LIMIT: Duration = Duration::from_secs(15);
 
 /// Asks nodes in turn until one has carried out an administrative command.
@@ -61,27 +63,61 @@ async fn id_of(world: &World, number: u64) -> anyhow::Result<u64> {
     world.cluster().await.node(number)?.id.with_context(|| format!("node {number} has no id yet"))
 }
 
-/// Groups by node that sees them: voters as the newest term knows them.
-async fn voters(world: &World) -> Vec<BTreeSet<u64>> {
-    let mut newest: std::collections::BTreeMap<u64, (u64, BTreeSet<u64>)> = Default::default();
+/// A group as the node that has applied most of it sees it.
+struct Seen {
+    applied: u64,
+    voters: BTreeSet<u64>,
+    learners: BTreeSet<u64>,
+}
+
+async fn groups(world: &World) -> BTreeMap<u64, Seen> {
+    let mut newest: BTreeMap<u64, Seen> = BTreeMap::new();
     for status in world.statuses().await.values() {
         for group in status["groups"].as_array().into_iter().flatten() {
             let (Some(id), Some(applied)) = (group["group"].as_u64(), group["appliedIndex"].as_u64()) else { continue };
-            let members = |field: &Value| -> BTreeSet<u64> { field.as_array().into_iter().flatten().filter_map(Value::as_u64).collect() };
-            let seen = (applied, &members(&group["voters"]) | &members(&group["learners"]));
-            let known = newest.entry(id).or_insert_with(|| seen.clone());
-            if seen.0 > known.0 {
-                *known = seen;
+            let members = |field: &Value| field.as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+            if newest.get(&id).is_none_or(|known| known.applied < applied) {
+                newest.insert(id, Seen { applied, voters: members(&group["voters"]), learners: members(&group["learners"]) });
             }
         }
     }
-    newest.into_values().map(|(_, voters)| voters).collect()
+    newest
+}
+
+/// Which group lacks a copy, or counts on a node that has gone. None: as many copies may be destroyed as ever.
+async fn missing_copy(world: &World) -> Option<String> {
+    let groups = groups(world).await;
+    let cluster = world.cluster().await;
+    let ids: BTreeSet<u64> = cluster.numbers().into_iter().filter_map(|number| cluster.node(number).ok()?.id).collect();
+    let is_whole = |(group, seen): &(&u64, &Seen)| {
+        let wanted = if **group == 0 { ids.len() } else { ids.len().min(REPLICAS) };
+        seen.learners.is_empty() && seen.voters.is_subset(&ids) && seen.voters.len() >= wanted
+    };
+    if groups.is_empty() {
+        return Some("no node answers".to_owned());
+    }
+    let lacking = groups.iter().find(|group| !is_whole(group));
+    lacking.map(|(group, seen)| format!("group {group} has voters {:?}, learners {:?} of nodes {ids:?}", seen.voters, seen.learners))
+}
+
+/// To be asked before anything is destroyed: a cluster that still mends an earlier loss must not suffer another one.
+pub async fn refuse_second_loss(world: &World) -> Result<(), Effect> {
+    match missing_copy(world).await {
+        None => Ok(()),
+        Some(lacking) => Err(Effect::Skipped(format!("copies are missing: {lacking}"))),
+    }
+}
+
+/// Waits until every group has all its copies again.
+pub async fn wait_whole(world: &World, limit: Duration) -> anyhow::Result<()> {
+    wait::until("all groups to have all copies", limit, || async { missing_copy(world).await.map_or(Ok(()), Err) }).await?;
+    Ok(())
 }
 
 /// Waits until no group has any of `gone`, and one has each of `come`.
 async fn wait_moved(world: &World, gone: &[u64], come: &[u64]) -> anyhow::Result<()> {
     wait::until(&format!("members {gone:?} to have gone and {come:?} to be there"), CATCH_UP_LIMIT, || async {
-        let voters = voters(world).await;
+        let voters: Vec<BTreeSet<u64>> = groups(world).await.into_values().map(|seen| &seen.voters | &seen.learners).collect();
         let left = voters.iter().all(|group| gone.iter().all(|id| !group.contains(id)));
         let arrived = come.iter().all(|id| voters.iter().any(|group| group.contains(id)));
         if !voters.is_empty() && left && arrived { Ok(()) } else { Err(format!("{voters:?}")) }
@@ -112,8 +148,8 @@ pub async fn wait_caught_up(world: &World, limit: Duration) -> anyhow::Result<()
     Ok(())
 }
 
-async fn committed(world: &World) -> std::collections::BTreeMap<u64, u64> {
-    let mut highest = std::collections::BTreeMap::new();
+async fn committed(world: &World) -> BTreeMap<u64, u64> {
+    let mut highest = BTreeMap::new();
     for status in world.statuses().await.values() {
         for group in status["groups"].as_array().into_iter().flatten() {
             let committed = group["committedIndex"].as_u64().unwrap_or(0);
@@ -140,6 +176,7 @@ pub async fn replace_dead(world: &World, claim: &Claim<'_>, node: u64) -> anyhow
     world.cluster().await.retire(node)?;
     world.refresh_targets().await;
     wait_moved(world, &[old], &[new]).await?;
+    wait_whole(world, CATCH_UP_LIMIT).await?;
     wait_caught_up(world, CATCH_UP_LIMIT).await?;
     Ok(successor)
 }
@@ -147,6 +184,9 @@ pub async fn replace_dead(world: &World, claim: &Claim<'_>, node: u64) -> anyhow
 /// A node dies for good, disk and all.
 pub async fn replace(world: &World, dice: &mut StdRng) -> anyhow::Result<Effect> {
     let Ok(_copies) = world.copies.try_acquire() else { return Ok(Effect::Skipped("copies are missing already".to_owned())) };
+    if let Err(skipped) = refuse_second_loss(world).await {
+        return Ok(skipped);
+    }
     let node = world.leading_node(dice).await?;
     let Some(claim) = world.claim(&[node]) else { return Ok(Effect::Skipped(format!("node {node} is hurt already"))) };
     let successor = replace_dead(world, &claim, node).await?;
@@ -156,6 +196,9 @@ pub async fn replace(world: &World, dice: &mut StdRng) -> anyhow::Result<Effect>
 /// Two nodes come, two others leave, the leader first.
 pub async fn grow_shrink(world: &World, dice: &mut StdRng) -> anyhow::Result<Effect> {
     let Ok(_copies) = world.copies.try_acquire() else { return Ok(Effect::Skipped("copies are missing already".to_owned())) };
+    if let Err(skipped) = refuse_second_loss(world).await {
+        return Ok(skipped);
+    }
     let mut leaving = world.nodes().await;
     if leaving.len() > 3 {
         return Ok(Effect::Skipped("there are more than three nodes already".to_owned()));

@@ -28,6 +28,8 @@ const QUEUE: u16 = 0;
 const QUEUE_LENGTH: u32 = 20_000;
 /// How closely the thread looks at the time.
 const TICK: Duration = Duration::from_micros(500);
+const BIND_LIMIT: Duration = Duration::from_secs(3);
+const BIND_INTERVAL: Duration = Duration::from_millis(20);
 const DUPLICATE_TABLE: &str = "terndup";
 
 /// From now on what `senders` send is late.
@@ -160,11 +162,22 @@ fn enter(namespace: &str) -> anyhow::Result<()> {
 
 fn open() -> anyhow::Result<Queue> {
     let mut queue = Queue::open().context("open the packet queue")?;
-    queue.bind(QUEUE).context("bind the packet queue; does another process hold it?")?;
+    bind(&mut queue)?;
     queue.set_queue_max_len(QUEUE, QUEUE_LENGTH).context("set the queue's length")?;
     queue.set_nonblocking(true);
     close_on_exec()?;
     Ok(queue)
+}
+
+/// A child that is being started holds a copy of the last queue's socket until it has become its program; till then the queue is taken.
+fn bind(queue: &mut Queue) -> anyhow::Result<()> {
+    let until = Instant::now() + BIND_LIMIT;
+    loop {
+        match queue.bind(QUEUE) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && Instant::now() < until => std::thread::sleep(BIND_INTERVAL),
+            bound => return bound.context("bind the packet queue; does another process hold it?"),
+        }
+    }
 }
 
 /// A node that is started meanwhile must not inherit the queue's socket and so keep the queue alive. The library opens it without that flag, and
