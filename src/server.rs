@@ -184,6 +184,7 @@ fn raft_settings(settings: &Settings) -> raft::Settings {
         merge_linger: raft.merge_wait,
         merge_bytes_max: raft.merge_bytes,
         in_flight_bytes_max: raft.in_flight_bytes,
+        quorum_wait: raft.quorum_wait,
         log_retain_bytes: raft.log_retain_bytes as u64,
         balance_interval: raft.balance_after,
         seal_bytes: storage.head_bytes as u64,

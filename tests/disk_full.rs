@@ -26,10 +26,6 @@ fn run(program: &str, arguments: &[&str]) -> TestResult {
     Ok(())
 }
 
-fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
-}
-
 /// A small disk of its own, mounted where a node keeps its data. Gone when dropped.
 struct SmallDisk {
     mounted: PathBuf,

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tern_jepsen::client::{Client, RemoteWriteVersion};
+use tern_jepsen::cluster::Cluster;
 use tern_jepsen::remote_write::{TimeSeries, encode_v1, encode_v2};
 
 use crate::support::*;
@@ -72,7 +73,8 @@ async fn series_of_all_shards_come_in_one_answer_from_every_node() -> TestResult
 #[tokio::test]
 async fn without_a_quorum_writes_and_strong_reads_are_refused_and_eventual_reads_warn() -> TestResult {
     let _turn = turn().await;
-    let mut cluster = three_nodes().await?;
+    // Longer than a client of these tests waits: raft.quorum_wait must end what has no majority.
+    let mut cluster = Cluster::start_with(TERN, 3, &["--ingest-timeout", "10m", "--query-barrier-timeout", "10m"]).await?;
     let at = recent_second();
     expect_status(&cluster.client(1).ingest(&json!([element("before", &[], at, 1)])).await?, 204);
     // The survivor must have applied it, or an eventual read might rightly be empty.

@@ -1,5 +1,6 @@
 //! What all tests of the built binary share.
 
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -26,6 +27,11 @@ pub async fn one_node() -> anyhow::Result<Cluster> {
 
 pub async fn three_nodes() -> anyhow::Result<Cluster> {
     Cluster::start(TERN, 3).await
+}
+
+/// Network namespaces and disks of one's own need it.
+pub fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
 }
 
 /// Milliseconds since the Unix epoch.

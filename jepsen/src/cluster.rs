@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
+use crate::checker::logs::{LogLine, Logs, Named};
 use crate::client::Client;
 use crate::disk::image::{Image, Medium};
 use crate::leftovers;
@@ -491,43 +492,33 @@ impl Cluster {
         Ok(hashes)
     }
 
-    /// Reads the Raft logs of all running nodes back from their disks and compares what is committed: at the same index of a group there must be
-    /// the same term and the same bytes. How many entries were compared.
-    pub async fn compare_logs(&self) -> anyhow::Result<u64> {
-        let mut compared = 0;
-        let mut known: BTreeMap<(u64, u64), (u64, u64, u64)> = BTreeMap::new();
+    /// Reads the Raft logs of all running nodes back from their disks and judges what is committed.
+    pub async fn compare_logs(&self, named: &Named) -> anyhow::Result<Logs> {
+        let mut logs = Logs::default();
         for node in self.nodes.iter().filter(|node| node.process.is_some() && !node.retired) {
             let status = self.status(node.number).await?;
             for group in status["groups"].as_array().into_iter().flatten() {
                 let id = group["group"].as_u64().context("no group in the status")?;
                 let end = group["appliedIndex"].as_u64().unwrap_or(0) + 1;
-                for (index, term, hash) in self.log_of(node.number, id, end).await? {
-                    let (first, ..) = known.entry((id, index)).or_insert((node.number, term, hash));
-                    compared += u64::from(*first != node.number);
-                    let (first, known_term, known_hash) = known[&(id, index)];
-                    ensure!(
-                        (term, hash) == (known_term, known_hash),
-                        "entry {index} of group {id}: term {term} at node {}, term {known_term} at node {first}, or other bytes",
-                        node.number
-                    );
-                }
+                logs.add(named, id, node.number, &self.log_of(node.number, id, end).await?)?;
             }
         }
-        Ok(compared)
+        logs.check_ends(named)?;
+        Ok(logs)
     }
 
-    /// (index, term, hash) of a group's entries below `end` on a node's disk.
-    async fn log_of(&self, number: u64, group: u64, end: u64) -> anyhow::Result<Vec<(u64, u64, u64)>> {
+    /// A group's entries below `end` on a node's disk.
+    async fn log_of(&self, number: u64, group: u64, end: u64) -> anyhow::Result<Vec<LogLine>> {
         let (mut lines, mut from) = (Vec::new(), 0);
         while from < end {
             let parameters = [("group", group.to_string()), ("from", from.to_string()), ("to", end.to_string())];
             let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let answer = self.client(number).get("/debug/log", &parameters).await?.json()?;
             let entries = answer["entries"].as_array().with_context(|| format!("no entries in {answer:.300}"))?;
-            let line = |entry: &Value| Some((entry[0].as_u64()?, entry[1].as_u64()?, entry[2].as_u64()?));
+            let line = |entry: &Value| Some(LogLine { index: entry[0].as_u64()?, term: entry[1].as_u64()?, hash: entry[2].as_u64()? });
             lines.extend(entries.iter().filter_map(line));
             match lines.last() {
-                Some((last, ..)) if !entries.is_empty() => from = last + 1,
+                Some(last) if !entries.is_empty() => from = last.index + 1,
                 _ => break,
             }
         }

@@ -78,7 +78,7 @@ pub struct Outcome {
 /// Settings that every node of a run has.
 fn arguments(seed: u64) -> Vec<String> {
     // The machine itself is the client, at an address of its own.
-    let open = ["--web-admin", "any", "--web-enable-admin-api", "true", "--cluster-insecure", "true"];
+    let open = ["--web-admin", "any", "--web-enable-admin-api", "true"];
     let mut arguments: Vec<String> = open.map(str::to_owned).into();
     // Every other seed seals and purges all the time, so that whoever was away for some seconds needs a snapshot.
     if seed % 2 == 1 {
@@ -257,8 +257,15 @@ impl Run {
         {
             self.fault(format!("replicas differ: {error:#}"));
         }
-        match cluster.compare_logs().await {
-            Ok(compared) => println!("{compared} log entries are the same wherever they are"),
+        let named = self.world.field.named_entries();
+        named.contradictions.iter().for_each(|contradiction| self.fault(format!("logs: {contradiction}")));
+        match cluster.compare_logs(&named.terms).await {
+            Ok(compared) => println!(
+                "{} log entries are the same wherever they are; {} of {} that answers named were read back",
+                compared.same,
+                compared.read_back,
+                named.terms.len()
+            ),
             Err(error) => self.fault(format!("logs: {error:#}")),
         }
         match cluster.panics() {

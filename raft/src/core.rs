@@ -28,12 +28,15 @@ use crate::peers::Lane;
 use crate::proposer::{Proposal, Proposers, Rejected, taken_for_written};
 use crate::runtime;
 use crate::space::Space;
-use crate::types::{Forgotten, GroupId, META_GROUP, NodeId, Proposed, shard_of};
+use crate::types::{Applied, EntryAt, Forgotten, GroupId, META_GROUP, NodeId, shard_of};
 
 /// The budget of bytes is counted in units of this size, because a semaphore counts in `u32`.
 const BUDGET_UNIT_BYTES: usize = 1024;
 /// A leader that does not confirm a read within this time is asked again.
 const READ_INDEX_ATTEMPT: Duration = Duration::from_millis(700);
+
+/// A caller that waits for a majority looks for a leader so many times in [`crate::Settings::quorum_wait`].
+const QUORUM_CHECKS: u32 = 32;
 
 /// The format of logs that this build reads and says it reads: 1 is that of the first builds; from 2 on entries say who sent
 /// their batches.
@@ -149,7 +152,7 @@ impl Core {
     }
 
     /// Proposes on this node, without looking elsewhere.
-    pub async fn propose_here(&self, group: GroupId, mut proposal: Proposal) -> Result<Proposed, Rejected> {
+    pub async fn propose_here(&self, group: GroupId, mut proposal: Proposal) -> Result<Applied, Rejected> {
         // What cannot be read must not enter the log, where every replica would have to cope with it for ever.
         let grows = match group {
             META_GROUP => MetaCommand::decode(&proposal.payload).map(|_| false).map_err(|error| error.to_string()),
@@ -164,8 +167,26 @@ impl Core {
         self.proposers.propose(group, proposal).await
     }
 
-    /// Proposes wherever the group's leader is, looking for it until the deadline.
-    pub async fn propose(&self, group: GroupId, payload: Bytes, deadline: Instant) -> Result<Proposed, WriteError> {
+    /// Proposes wherever the group's leader is, looking for it until the deadline, or until there is none for too long.
+    pub async fn propose(&self, group: GroupId, payload: Bytes, deadline: Instant) -> Result<Applied, WriteError> {
+        tokio::select! {
+            proposed = self.propose_until(group, payload, deadline) => proposed,
+            () = self.quorum_missing(group) => Err(WriteError::NoQuorum { what: name_of(group) }),
+        }
+    }
+
+    /// Returns when the caller has waited [`crate::Settings::quorum_wait`] and no leader of the group has shown itself here in as long.
+    async fn quorum_missing(&self, group: GroupId) {
+        let patience = self.common.settings.quorum_wait;
+        tokio::time::sleep(patience).await;
+        // A node without a replica of the group judges by the meta group, which spans all nodes.
+        let judge = || self.group(group).or_else(|| self.group(META_GROUP));
+        while judge().is_none_or(|group| group.leader_within(patience).is_some()) {
+            tokio::time::sleep(patience / QUORUM_CHECKS).await;
+        }
+    }
+
+    async fn propose_until(&self, group: GroupId, payload: Bytes, deadline: Instant) -> Result<Applied, WriteError> {
         let units = payload.len().div_ceil(BUDGET_UNIT_BYTES).max(1);
         let units = u32::try_from(units).map_err(|_| WriteError::Overloaded)?;
         let budget = tokio::time::timeout_at(deadline, self.budget.acquire_many(units)).await;
@@ -181,7 +202,7 @@ impl Core {
             let target = hint.take().or_else(|| self.leader_or_guess(group, attempts));
             let attempt = self.attempt(group, proposal.clone(), target, deadline);
             match tokio::time::timeout_at(deadline, attempt).await {
-                Ok(Ok(proposed)) => return Ok(proposed),
+                Ok(Ok(applied)) => return Ok(applied),
                 Ok(Err(Rejected::Refused(reason))) => return Err(WriteError::Refused { reason }),
                 Ok(Err(Rejected::Forgotten(forgotten))) => {
                     self.outgrow(forgotten).await;
@@ -219,7 +240,7 @@ impl Core {
         }
     }
 
-    async fn attempt(&self, group: GroupId, proposal: Proposal, target: Option<NodeId>, deadline: Instant) -> Result<Proposed, Rejected> {
+    async fn attempt(&self, group: GroupId, proposal: Proposal, target: Option<NodeId>, deadline: Instant) -> Result<Applied, Rejected> {
         let target = target.ok_or(Rejected::NotLeader(None))?;
         if target == self.local() {
             return self.propose_here(group, proposal).await;
@@ -229,7 +250,7 @@ impl Core {
         tokio::select! {
             answer = self.forwarder.propose(target, group, proposal, remaining) => answer,
             () = self.leader_is_not(group, target) => match SeededBug::BatchLostAtLeaderChange.is_on() && group != META_GROUP {
-                true => Ok(taken_for_written(&payload)),
+                true => Ok(Applied { proposed: taken_for_written(&payload), entry: EntryAt::default() }),
                 false => Err(Rejected::Unknown),
             },
         }
@@ -285,9 +306,19 @@ impl Core {
 
     /// When it returns, the local replica has applied everything that was acknowledged before the call.
     pub async fn barrier(self: &Arc<Self>, group: GroupId, deadline: Instant) -> Result<(), ReadError> {
+        tokio::select! {
+            passed = self.barrier_until(group, deadline) => passed,
+            () = self.quorum_missing(group) => Err(ReadError::NoQuorum { shard: shard_of(group).unwrap_or(u32::MAX) }),
+        }
+    }
+
+    async fn barrier_until(self: &Arc<Self>, group: GroupId, deadline: Instant) -> Result<(), ReadError> {
         let shard = shard_of(group).unwrap_or(u32::MAX);
         let local = self.group(group).ok_or(ReadError::NoReplica { shard })?;
         if SeededBug::LocalReadAsStrong.is_on() {
+            return Ok(());
+        }
+        if local.leads_alone() {
             return Ok(());
         }
         let deadline = deadline.min(Instant::now() + self.common.settings.barrier_timeout);

@@ -17,7 +17,7 @@ use crate::network::peer_client;
 use crate::peers::{Lane, Peers};
 use crate::proposer::{Proposal, Rejected};
 use crate::runtime;
-use crate::types::{Forgotten, GroupId, NodeId, Proposed};
+use crate::types::{Applied, EntryAt, Forgotten, GroupId, NodeId, Proposed};
 
 /// The streams to all peers, opened when first used and again when they broke.
 pub struct Forwarder {
@@ -46,7 +46,7 @@ impl Forwarder {
     }
 
     /// Asks `node` to propose. A broken stream is [`Rejected::Unknown`]. The caller may stop waiting at any time.
-    pub async fn propose(&self, node: NodeId, group: GroupId, proposal: Proposal, remaining: Duration) -> Result<Proposed, Rejected> {
+    pub async fn propose(&self, node: NodeId, group: GroupId, proposal: Proposal, remaining: Duration) -> Result<Applied, Rejected> {
         let link = self.link(node)?;
         let deadline_ms = u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX);
         let id = link.next_id.fetch_add(1, Ordering::Relaxed);
@@ -121,13 +121,16 @@ impl Link {
 }
 
 /// The answer of a leader as a message.
-pub fn answer_to_proto(id: u64, answer: Result<Proposed, Rejected>) -> wire::ProposeAnswer {
+pub fn answer_to_proto(id: u64, answer: Result<Applied, Rejected>) -> wire::ProposeAnswer {
     let mut message = wire::ProposeAnswer { id, ..Default::default() };
     match answer {
-        Ok(Proposed::Written(outcome)) => {
-            message.write = Some(convert::outcome_to_proto(outcome));
+        Ok(Applied { proposed, entry }) => {
+            (message.entry_term, message.entry_index) = (entry.term, entry.index);
+            match proposed {
+                Proposed::Written(outcome) => message.write = Some(convert::outcome_to_proto(outcome)),
+                Proposed::Meta(bytes) => message.meta = bytes,
+            }
         }
-        Ok(Proposed::Meta(bytes)) => message.meta = bytes,
         Err(Rejected::NotLeader(leader)) => {
             message.set_outcome(wire::ProposeOutcome::NotLeader);
             message.leader = leader;
@@ -147,12 +150,16 @@ pub fn answer_to_proto(id: u64, answer: Result<Proposed, Rejected>) -> wire::Pro
     message
 }
 
-fn answer_from_proto(answer: wire::ProposeAnswer) -> Result<Proposed, Rejected> {
+fn answer_from_proto(answer: wire::ProposeAnswer) -> Result<Applied, Rejected> {
     match answer.outcome() {
-        wire::ProposeOutcome::Applied => Ok(match answer.write {
-            None => Proposed::Meta(answer.meta),
-            Some(outcome) => Proposed::Written(convert::outcome_from_proto(outcome)),
-        }),
+        wire::ProposeOutcome::Applied => {
+            let entry = EntryAt { term: answer.entry_term, index: answer.entry_index };
+            let proposed = match answer.write {
+                None => Proposed::Meta(answer.meta),
+                Some(outcome) => Proposed::Written(convert::outcome_from_proto(outcome)),
+            };
+            Ok(Applied { proposed, entry })
+        }
         wire::ProposeOutcome::NotLeader => Err(Rejected::NotLeader(answer.leader)),
         wire::ProposeOutcome::NoGroup => Err(Rejected::NoGroup),
         wire::ProposeOutcome::Refused => Err(Rejected::Refused(answer.problem)),

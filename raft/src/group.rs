@@ -189,6 +189,16 @@ impl Group {
         view.role == ServerState::Leader && view.leader == Some(self.node)
     }
 
+    /// Whether this node leads as the only voter, and has applied an entry of this leadership. Then nobody else can have acknowledged
+    /// anything since it began, and what this node acknowledged it had applied before.
+    pub fn leads_alone(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let is_alone = metrics.membership_config.voter_ids().eq([self.node]);
+        let applied_in = metrics.last_applied.as_ref().map(|id| id.committed_leader_id().term);
+        metrics.state == ServerState::Leader && is_alone && applied_in == Some(metrics.current_term)
+    }
+
     /// Stops Raft and waits for a seal or an installing snapshot to end; no marker is written afterwards.
     pub async fn close(&self) {
         if let Err(error) = self.raft.shutdown().await {

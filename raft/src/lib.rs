@@ -65,4 +65,4 @@ pub use node::{Membership, Node, NodeConfig};
 pub use peers::PeerChannel;
 pub use settings::Settings;
 pub use space::Space;
-pub use types::{GroupId, LogLine, META_GROUP, NodeId, ShardId, group_of, shard_of};
+pub use types::{EntryAt, GroupId, LogLine, META_GROUP, NodeId, ShardId, Written, group_of, shard_of};

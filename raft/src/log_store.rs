@@ -133,6 +133,11 @@ impl LogStore {
         stored.into_iter().map(line).collect()
     }
 
+    /// Whether everything that was appended so far has been handed to the disk.
+    pub fn is_written(&self) -> bool {
+        self.shared.state.lock().sequence == self.shared.written.load(Ordering::Acquire)
+    }
+
     /// Index of the last entry.
     pub fn last_index(&self) -> Option<u64> {
         self.shared.state.lock().last.map(|last| last.index())

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use proto::raft as wire;
 use proto::raft::admin_server::{Admin, AdminServer};
 use proto::raft::raft_peer_server::RaftPeerServer;
-use storage::{Engine, LogDb, PartOutcome, SeededBug, Shard};
+use storage::{Engine, LogDb, SeededBug, Shard};
 use tls::NodeTls;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -44,7 +44,7 @@ use crate::service::{AdminService, PeerService};
 use crate::settings::Settings;
 use crate::space::Space;
 use crate::status;
-use crate::types::{GroupId, LogLine, META_GROUP, NodeId, Proposed, ShardId, group_of};
+use crate::types::{Applied, GroupId, LogLine, META_GROUP, NodeId, Proposed, ShardId, Written, group_of};
 
 /// Calls that peers have given up and this node has not looked at yet. Peers give up many while this node hangs; with h2's bound of 20 it would close
 /// their connections when it wakes.
@@ -199,9 +199,10 @@ impl Node {
 
     /// Replicates a batch for a shard; the answer says what became of it. It is durable on a majority and applied on the
     /// leader when this returns.
-    pub async fn write(&self, shard: ShardId, payload: Bytes, deadline: Instant) -> Result<PartOutcome, WriteError> {
-        match self.core.propose(group_of(shard), payload, deadline).await? {
-            Proposed::Written(outcome) => Ok(outcome),
+    pub async fn write(&self, shard: ShardId, payload: Bytes, deadline: Instant) -> Result<Written, WriteError> {
+        let Applied { proposed, entry } = self.core.propose(group_of(shard), payload, deadline).await?;
+        match proposed {
+            Proposed::Written(outcome) => Ok(Written { outcome, entry }),
             Proposed::Meta(_) => Err(WriteError::Unknown { what: format!("shard {shard}") }),
         }
     }
@@ -209,7 +210,7 @@ impl Node {
     /// Replicates a command of the meta group.
     pub async fn meta_write(&self, command: &MetaCommand, deadline: Instant) -> Result<MetaAnswer, WriteError> {
         let unreadable = || WriteError::Unknown { what: "the meta group's answer".into() };
-        match self.core.propose(META_GROUP, command.encode().into(), deadline).await? {
+        match self.core.propose(META_GROUP, command.encode().into(), deadline).await?.proposed {
             Proposed::Meta(bytes) => MetaAnswer::decode(&bytes).map_err(|_| unreadable()),
             Proposed::Written(_) => Err(unreadable()),
         }
@@ -309,6 +310,11 @@ impl Node {
     /// What the disk holds of a group's log in this range of indexes, or of the first part of it. `None`: no replica here.
     pub fn log_listing(&self, group: GroupId, range: std::ops::Range<u64>) -> Option<std::io::Result<Vec<LogLine>>> {
         Some(self.core.group(group)?.log.listing(range))
+    }
+
+    /// Whether the disk has been handed everything that a group's log holds: else it may still have entries that were replaced.
+    pub fn log_is_written(&self, group: GroupId) -> bool {
+        self.core.group(group).is_some_and(|group| group.log.is_written())
     }
 
     /// This node and its groups, as of now.

@@ -22,7 +22,7 @@ use crate::caller::{self, Caller};
 use crate::group::Group;
 use crate::runtime;
 use crate::settings::Settings;
-use crate::types::{Answer, Forgotten, GroupId, META_GROUP, NodeId, PartAnswer, Payload, Proposed, TypeConfig};
+use crate::types::{Answer, Applied, EntryAt, Forgotten, GroupId, META_GROUP, NodeId, PartAnswer, Payload, Proposed, TypeConfig};
 
 /// Proposals that may wait for a group's proposer; the budget of bytes binds long before.
 const WAITING_MAX: usize = 16 * 1024;
@@ -51,7 +51,7 @@ pub enum Rejected {
     Refused(String),
 }
 
-type ProposalAnswer = Result<Proposed, Rejected>;
+type ProposalAnswer = Result<Applied, Rejected>;
 
 struct Waiting {
     proposal: Proposal,
@@ -120,7 +120,7 @@ impl Proposer {
             if SeededBug::AckBeforeQuorum.is_on() && self.group.id != META_GROUP && self.group.leads() {
                 let taken = proposals.iter().map(|waiting| Ok(taken_for_written(&waiting.proposal.payload))).collect();
                 in_flight.fetch_sub(1, Ordering::Relaxed);
-                answer_each(proposals, taken);
+                answer_each(proposals, taken, EntryAt::default());
                 continue;
             }
             runtime::spawn(async move {
@@ -182,7 +182,7 @@ pub fn taken_for_written(batch: &[u8]) -> Proposed {
 fn answer_all(waiting: Vec<Waiting>, result: Result<ClientWriteResult<TypeConfig>, Fatal<TypeConfig>>) {
     let rejected = match result {
         Ok(Ok(response)) => match response.data {
-            Answer::Parts(parts) => return answer_each(waiting, parts),
+            Answer::Parts(parts) => return answer_each(waiting, parts, EntryAt::from(&response.log_id)),
             Answer::Nothing => Rejected::Unknown,
         },
         Ok(Err(ClientWriteError::ForwardToLeader(forward))) => Rejected::NotLeader(forward.leader_id),
@@ -193,9 +193,10 @@ fn answer_all(waiting: Vec<Waiting>, result: Result<ClientWriteResult<TypeConfig
     }
 }
 
-fn answer_each(waiting: Vec<Waiting>, answers: Vec<PartAnswer>) {
+fn answer_each(waiting: Vec<Waiting>, answers: Vec<PartAnswer>, entry: EntryAt) {
     // A caller that gave up is not there to hear.
     for (waiting, answer) in waiting.into_iter().zip(answers) {
+        let answer = answer.map(|proposed| Applied { proposed, entry });
         let _ = waiting.answer.send(answer.map_err(Rejected::Forgotten));
     }
 }

@@ -287,7 +287,7 @@ impl AdminService {
             WriteError::Refused { reason } => Status::failed_precondition(reason),
             error => stopped(error),
         })?;
-        let Proposed::Meta(bytes) = proposed else { return Err(Status::internal("a shard answered for the meta group")) };
+        let Proposed::Meta(bytes) = proposed.proposed else { return Err(Status::internal("a shard answered for the meta group")) };
         match MetaAnswer::decode(&bytes).map_err(|error| Status::internal(error.to_string()))? {
             MetaAnswer::Refused { reason } => Err(Status::failed_precondition(reason)),
             answer => Ok(answer),

@@ -23,6 +23,8 @@ pub struct Settings {
     /// A read barrier gives up after this time even when its caller would wait longer: without a majority a strong read
     /// should fail soon.
     pub barrier_timeout: Duration,
+    /// A write or a strong read that has waited this long gives up when no leader has shown itself since. Longer than an election takes.
+    pub quorum_wait: Duration,
     /// A write without an answer looks for the leader again this often.
     pub retry_interval: Duration,
 
@@ -78,6 +80,7 @@ impl Default for Settings {
             entries_in_flight_max: 16,
             in_flight_bytes_max: 64 << 20,
             barrier_timeout: Duration::from_secs(5),
+            quorum_wait: Duration::from_millis(1800),
             retry_interval: Duration::from_millis(25),
             append_bytes_max: 4 << 20,
             log_cache_bytes_max: 16 << 20,

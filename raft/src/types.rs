@@ -48,6 +48,33 @@ pub enum Proposed {
     Meta(Bytes),
 }
 
+/// An entry of a group's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EntryAt {
+    pub term: u64,
+    pub index: u64,
+}
+
+impl From<&LogId> for EntryAt {
+    fn from(id: &LogId) -> Self {
+        Self { term: id.committed_leader_id().term, index: id.index() }
+    }
+}
+
+/// What a proposal came to, and which entry says so: that of the proposal, or of a later copy of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    pub proposed: Proposed,
+    pub entry: EntryAt,
+}
+
+/// A batch of a shard that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub outcome: PartOutcome,
+    pub entry: EntryAt,
+}
+
 /// A batch was not applied, and whether an earlier copy of it was is not remembered any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forgotten {

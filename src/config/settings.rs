@@ -74,6 +74,7 @@ pub struct RaftSettings {
     pub merge_wait: Duration,
     pub merge_bytes: usize,
     pub in_flight_bytes: usize,
+    pub quorum_wait: Duration,
     pub log_retain_bytes: usize,
     /// None: leadership stays where elections put it.
     pub balance_after: Option<Duration>,
@@ -272,16 +273,25 @@ fn read_raft(layers: &Layers) -> Result<RaftSettings, ConfigError> {
         let value = value::duration_above_zero(text)?;
         if value < heartbeat * 2 { Err(format!("must be at least twice raft.heartbeat ({heartbeat:?})")) } else { Ok(value) }
     })?;
+    let election_timeout_max = layers.read("raft.election_timeout_max", |text| {
+        let value = value::duration_above_zero(text)?;
+        if value <= election_timeout_min { Err("must be above raft.election_timeout_min".to_string()) } else { Ok(value) }
+    })?;
     Ok(RaftSettings {
         heartbeat,
         election_timeout_min,
-        election_timeout_max: layers.read("raft.election_timeout_max", |text| {
-            let value = value::duration_above_zero(text)?;
-            if value <= election_timeout_min { Err("must be above raft.election_timeout_min".to_string()) } else { Ok(value) }
-        })?,
+        election_timeout_max,
         merge_wait: layers.read("raft.merge_wait", value::duration)?,
         merge_bytes: layers.read("raft.merge_bytes", value::size_above_zero)?,
         in_flight_bytes: layers.read("raft.in_flight_bytes", value::size_above_zero)?,
+        quorum_wait: layers.read("raft.quorum_wait", |text| {
+            let (value, least) = (value::duration_above_zero(text)?, election_timeout_max * 2);
+            if value < least {
+                Err(format!("must be at least twice raft.election_timeout_max, {least:?}: that long is an election"))
+            } else {
+                Ok(value)
+            }
+        })?,
         log_retain_bytes: layers.read("raft.log_retain_bytes", value::parse_size)?,
         balance_after: Some(layers.read("raft.balance_after", value::duration)?).filter(|after| !after.is_zero()),
         threads: layers.read("raft.threads", value::count_above_zero)?,
@@ -506,12 +516,13 @@ mod tests {
 
     #[test]
     fn errors_name_the_setting_the_origin_and_the_remedy() {
-        let cases: [(&[(&str, &str)], &str); 6] = [
+        let cases: [(&[(&str, &str)], &str); 7] = [
             (&[("query.timeout", "soon")], "setting query.timeout = \"soon\" (from flag --query-timeout): not a duration"),
             (&[("peers", "1=a:1/b:2")], "setting node_id"),
             (&[("peers", "1=a:1/b:2"), ("node_id", "3")], "not one of the ids"),
             (&[("peers", "1=a:1/b:2,1=c:1/d:2"), ("node_id", "1")], "repeats an id"),
             (&[("raft.election_timeout_min", "100ms")], "twice raft.heartbeat"),
+            (&[("raft.quorum_wait", "1s")], "twice raft.election_timeout_max, 1.2s"),
             (&[("cluster.replication_factor", "2")], "write 1, 3, 5 or 7"),
         ];
         for (flags, expected) in cases {

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use storage::batch::ConflictPolicy;
 
 use super::App;
 use super::body;
+use super::log_entries;
 use super::native_failure::NativeFailure;
 use crate::clock;
 use crate::ingest::columns::Columns;
 use crate::ingest::decode_error::DecodeError;
 use crate::ingest::router::Refusal;
-use crate::ingest::writer::{Tolerance, WriteFailure, WriteRules};
+use crate::ingest::writer::{Tolerance, WriteFailure, WriteReport, WriteRules};
 use crate::ingest::{compression, native_json};
 
 /// A request is written whole or refused whole; the newest write of a sample counts.
@@ -27,14 +29,24 @@ const JSON_HINT: &str = "send a JSON array or lines of {\"name\": \"http_request
 pub type Decode = fn(&[u8], i64, &mut Columns) -> Result<(), DecodeError>;
 
 /// `POST /ingest/metrics`
-pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<StatusCode, NativeFailure> {
+pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, NativeFailure> {
     let now_ms = clock::now_ms();
     let decode = move |body: &[u8], columns: &mut Columns| native_json::decode(body, now_ms, columns);
-    write(&app, &headers, body, decode, JSON_HINT).await
+    let report = write_reported(&app, &headers, body, decode, JSON_HINT).await?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    log_entries::name(&mut response, &report);
+    Ok(response)
 }
 
 /// Reads the whole body, decodes and writes it as one request.
 pub async fn write<D>(app: &App, headers: &HeaderMap, body: Body, decode: D, hint: &'static str) -> Result<StatusCode, NativeFailure>
+where
+    D: FnOnce(&[u8], &mut Columns) -> Result<(), DecodeError> + Send + 'static,
+{
+    write_reported(app, headers, body, decode, hint).await.map(|_| StatusCode::NO_CONTENT)
+}
+
+async fn write_reported<D>(app: &App, headers: &HeaderMap, body: Body, decode: D, hint: &'static str) -> Result<WriteReport, NativeFailure>
 where
     D: FnOnce(&[u8], &mut Columns) -> Result<(), DecodeError> + Send + 'static,
 {
@@ -50,10 +62,7 @@ where
         decode(&body, columns)?;
         Ok(body)
     };
-    match app.writer.write(body, claimed_bytes, RULES, parse).await {
-        Ok(_) => Ok(StatusCode::NO_CONTENT),
-        Err(failure) => Err(answer(failure, hint)),
-    }
+    app.writer.write(body, claimed_bytes, RULES, parse).await.map_err(|failure| answer(failure, hint))
 }
 
 /// What is said of a write that failed.

@@ -20,6 +20,7 @@ mod query_json;
 mod query_stats;
 mod native_failure;
 mod plain_failure;
+mod log_entries;
 pub mod native_labels;
 mod request;
 mod access;

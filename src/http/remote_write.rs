@@ -16,6 +16,7 @@ use storage::batch::ConflictPolicy;
 use super::App;
 use super::body;
 use super::failure::add_retry_after;
+use super::log_entries;
 use crate::ingest::columns::Columns;
 use crate::ingest::decode_error::DecodeError;
 use crate::ingest::writer::{Tolerance, WriteFailure, WriteReport, WriteRules};
@@ -81,7 +82,11 @@ pub async fn write(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) 
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
     };
     let (mut response, written) = match write_as(&app, version, &headers, body).await {
-        Ok(report) => answer(version, &report),
+        Ok(report) => {
+            let (mut response, written) = answer(version, &report);
+            log_entries::name(&mut response, &report);
+            (response, written)
+        }
         Err(response) => (response, Written::default()),
     };
     if version == Version::Two {

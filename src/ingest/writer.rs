@@ -4,6 +4,7 @@
 //! arrived); at most as many such jobs run as there are cores, so that parsing cannot starve anything else. Then one write
 //! a shard is under way in parallel, and the shards' outcomes are merged into one report.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::future::join_all;
 use parking_lot::Mutex;
-use raft::{Node, Space, WriteError};
+use raft::{EntryAt, Node, Space, WriteError, Written};
 use storage::batch::{BatchBuilder, ConflictPolicy, Deletion};
 use storage::labels::ShardId;
 use storage::{HashKey, PartOutcome};
@@ -106,6 +107,22 @@ pub struct WriteReport {
     pub exemplars_out_of_order: u64,
     /// The first shard-side problem, for the answer's text.
     pub first_problem: Option<String>,
+    /// The log entries that hold what was written, the last of each shard.
+    pub entries: Vec<ShardEntry>,
+}
+
+/// An entry of a shard's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardEntry {
+    pub shard: ShardId,
+    pub entry: EntryAt,
+}
+
+/// `SHARD/TERM/INDEX`.
+impl fmt::Display for ShardEntry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}/{}", self.shard, self.entry.term, self.entry.index)
+    }
 }
 
 /// Why nothing, or not everything, was acknowledged.
@@ -339,7 +356,10 @@ impl Writer {
         let mut failure = None;
         for outcome in outcomes {
             match outcome {
-                Ok(outcome) => report.add(&outcome),
+                Ok((outcome, entry)) => {
+                    report.add(&outcome);
+                    report.entries.extend(entry);
+                }
                 Err(error) => failure = Some(error),
             }
         }
@@ -358,27 +378,28 @@ impl Writer {
         let outcomes = join_all((0..topology.shards).map(|shard| {
             let payload = payload.clone();
             async move {
-                let outcome = self.node.write(shard, payload, deadline.into()).await.map_err(unavailable)?;
+                let outcome = self.node.write(shard, payload, deadline.into()).await.map_err(unavailable)?.outcome;
                 if outcome.first_problem.is_some() { Err(unaccounted(shard, &outcome)) } else { Ok(()) }
             }
         }));
         outcomes.await.into_iter().collect()
     }
 
-    /// A shard's batches one after the other: the later sample of a request wins.
+    /// A shard's batches one after the other: the later sample of a request wins. The entry is that of the last of them.
     async fn commit_shard(
         &self,
         routed: &Routed,
         batches: Vec<ShardBatch>,
         rules: WriteRules,
         deadline: Instant,
-    ) -> Result<PartOutcome, WriteFailure> {
-        let mut total = PartOutcome::default();
+    ) -> Result<(PartOutcome, Option<ShardEntry>), WriteFailure> {
+        let (mut total, mut last) = (PartOutcome::default(), None);
         for batch in batches {
             let shard = batch.shard;
-            let outcome = self.commit_batch(batch, deadline).await?;
+            let Written { outcome, entry } = self.commit_batch(batch, deadline).await?;
             if outcome.unknown_series == 0 {
                 merge(&mut total, outcome);
+                last = Some(ShardEntry { shard, entry });
                 continue;
             }
             // Ids that the shard does not know: it is not the incarnation they were learnt from.
@@ -386,25 +407,26 @@ impl Writer {
             self.cache.clear();
             let mut again = PartOutcome::default();
             for batch in routed.encode_with_labels(shard, rules.conflicts) {
-                let outcome = self.commit_batch(batch, deadline).await?;
+                let Written { outcome, entry } = self.commit_batch(batch, deadline).await?;
                 if outcome.unknown_series > 0 {
                     return Err(unaccounted(shard, &outcome));
                 }
                 merge(&mut again, outcome);
+                last = Some(ShardEntry { shard, entry });
             }
             // Everything of this shard has been sent again, so this alone counts.
-            return Ok(again);
+            return Ok((again, last));
         }
-        Ok(total)
+        Ok((total, last))
     }
 
-    async fn commit_batch(&self, batch: ShardBatch, deadline: Instant) -> Result<PartOutcome, WriteFailure> {
+    async fn commit_batch(&self, batch: ShardBatch, deadline: Instant) -> Result<Written, WriteFailure> {
         let ShardBatch { shard, samples, payload, .. } = batch;
         self.metrics.ingest.batch_bytes.add(payload.len() as u64);
-        let outcome = self.node.write(shard, payload, deadline.into()).await.map_err(unavailable)?;
-        match is_accounted(&outcome, samples) {
-            true => Ok(outcome),
-            false => Err(unaccounted(shard, &outcome)),
+        let written = self.node.write(shard, payload, deadline.into()).await.map_err(unavailable)?;
+        match is_accounted(&written.outcome, samples) {
+            true => Ok(written),
+            false => Err(unaccounted(shard, &written.outcome)),
         }
     }
 

@@ -104,7 +104,7 @@ impl Client {
         let (node, batch) = (Arc::clone(&through.node), samples.clone());
         let sent = runtime::spawn_on(&through.host, async move {
             let payload = encode(&node, shard, &batch, naming);
-            node.write(shard, payload, Instant::now() + PATIENCE).await
+            node.write(shard, payload, Instant::now() + PATIENCE).await.map(|written| written.outcome)
         });
         let what = format!("client {} shard {shard} {} samples up to {}", self.id, samples.len(), self.next);
         match sent.await {

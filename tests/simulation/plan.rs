@@ -71,6 +71,7 @@ fn settings(chance: &mut Chance) -> Settings {
         heartbeat_interval: Duration::from_millis(heartbeat),
         election_timeout_min: Duration::from_millis(shortest),
         election_timeout_max: Duration::from_millis(2 * shortest),
+        quorum_wait: Duration::from_millis(6 * shortest),
         entries_in_flight_max: chance.between(1, 16) as usize,
         append_bytes_max: *chance.pick(&[1 << 9, 1 << 12, 4 << 20]).unwrap_or(&(1 << 12)),
         log_cache_bytes_max: *chance.pick(&[0, 1 << 12, 16 << 20]).unwrap_or(&0),

@@ -6,6 +6,7 @@ pub mod register;
 pub mod linearizable;
 pub mod sessions;
 pub mod prune;
+pub mod logs;
 
 use std::fmt;
 

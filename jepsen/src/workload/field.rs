@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use crate::client::Client;
+use crate::checker::logs::Named;
+use crate::client::{Answer, Client};
 use crate::history::{Action, Operation, Outcome};
 use crate::wait;
 
@@ -24,6 +25,32 @@ pub struct Field {
     /// Writes of any load that were acknowledged, and samples in them.
     acknowledged: AtomicU64,
     samples: AtomicU64,
+    entries: Mutex<NamedEntries>,
+}
+
+/// Entries of the Raft logs that acknowledgements named, and answers that contradict each other.
+#[derive(Clone, Debug, Default)]
+pub struct NamedEntries {
+    pub terms: Named,
+    pub contradictions: Vec<String>,
+}
+
+impl NamedEntries {
+    /// Takes the header `X-Tern-Log` of an answer: `SHARD/TERM/INDEX …`.
+    fn take(&mut self, header: &str) {
+        for entry in header.split_ascii_whitespace() {
+            let numbers: Vec<u64> = entry.split('/').filter_map(|number| number.parse().ok()).collect();
+            let [shard, term, index] = numbers[..] else {
+                self.contradictions.push(format!("an answer names the entry {entry:?}"));
+                continue;
+            };
+            // Group 0 is not a shard's.
+            let known = *self.terms.entry((shard + 1, index)).or_insert(term);
+            if known != term {
+                self.contradictions.push(format!("entry {index} of shard {shard} was acknowledged in term {known} and in term {term}"));
+            }
+        }
+    }
 }
 
 impl Field {
@@ -35,6 +62,7 @@ impl Field {
             operations: Mutex::default(),
             acknowledged: AtomicU64::new(0),
             samples: AtomicU64::new(0),
+            entries: Mutex::default(),
         })
     }
 
@@ -69,6 +97,17 @@ impl Field {
     /// (writes, samples) acknowledged so far.
     pub fn acknowledged(&self) -> (u64, u64) {
         (self.acknowledged.load(Ordering::Relaxed), self.samples.load(Ordering::Relaxed))
+    }
+
+    /// What an acknowledgement said about the logs.
+    pub fn name_entries(&self, answer: &Answer) {
+        if let Some(header) = answer.header("x-tern-log") {
+            self.entries.lock().unwrap_or_else(PoisonError::into_inner).take(header);
+        }
+    }
+
+    pub fn named_entries(&self) -> NamedEntries {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn stop(&self) {

@@ -144,7 +144,7 @@ async fn write_batch(field: &Field, shared: &Shared, client: u32, batch: Batch, 
     while copies > 0 && !field.is_stopped() {
         let Some((node, target)) = chooser.choose(field, dice) else { return };
         let invoke_ns = field.now_ns();
-        let outcome = send(&target, shared.start_ms, client, batch, form).await;
+        let outcome = send(field, &target, shared.start_ms, client, batch, form).await;
         chooser.learn(node, outcome);
         let Batch { first, count } = batch;
         field.record(u64::from(client), node, invoke_ns, Action::StreamWrite { outcome, client, first, count });
@@ -159,7 +159,7 @@ async fn write_batch(field: &Field, shared: &Shared, client: u32, batch: Batch, 
     }
 }
 
-async fn send(target: &Client, start_ms: i64, client: u32, batch: Batch, form: u32) -> Outcome {
+async fn send(field: &Field, target: &Client, start_ms: i64, client: u32, batch: Batch, form: u32) -> Outcome {
     let numbers = batch.first..batch.first + batch.count;
     let samples: Vec<Vec<Sample>> = (0..SERIES)
         .map(|index| numbers.clone().map(|number| (timestamp_of(start_ms, number), value_of(client, index, number))).collect())
@@ -176,7 +176,11 @@ async fn send(target: &Client, start_ms: i64, client: u32, batch: Batch, form: u
             target.remote_write(version, body).await
         }
     };
-    outcome_of(&result)
+    let outcome = outcome_of(&result);
+    if let (Outcome::Ok, Ok(answer)) = (outcome, &result) {
+        field.name_entries(answer);
+    }
+    outcome
 }
 
 fn labels_of(client: u32, index: u32) -> Vec<(String, String)> {

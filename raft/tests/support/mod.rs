@@ -198,7 +198,7 @@ impl Cluster {
     ) -> Result<(), raft::WriteError> {
         let writes = (0..count).map(|number| async move {
             let payload = batch(&format!("{tag} {number}"));
-            let outcome = self.nodes[&id].node.write(shard, payload, Instant::now() + patience).await?;
+            let outcome = self.nodes[&id].node.write(shard, payload, Instant::now() + patience).await?.outcome;
             assert_eq!(outcome.accepted + outcome.duplicates, 1, "{outcome:?}");
             Ok(())
         });
