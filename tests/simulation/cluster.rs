@@ -294,6 +294,7 @@ impl Cluster {
                 is_leader: group.role == "leader",
                 term: group.term,
                 committed: group.committed_index,
+                is_written: node.log_is_written(group.group),
                 log: Arc::clone(log),
                 host: Arc::clone(node),
             }));

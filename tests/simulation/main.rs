@@ -32,7 +32,7 @@ use std::ops::Range;
 
 use child::run_in_child;
 
-/// Seeds of each test here. They are not part of `make test` yet: all 500 have to be seen to hold first (`make sim SEEDS=500`).
+/// Seeds of each test here.
 const SEEDS_EACH: u64 = 50;
 
 fn all_hold(seeds: Range<u64>) {
@@ -44,7 +44,6 @@ fn all_hold(seeds: Range<u64>) {
 macro_rules! batches {
     ($($name:ident $number:expr;)*) => {
         $(#[test]
-        #[ignore = "make sim"]
         fn $name() {
             all_hold($number * SEEDS_EACH..($number + 1) * SEEDS_EACH);
         })*
@@ -57,7 +56,6 @@ batches! {
 
 /// What makes all the rest worth anything: a failure can be repeated.
 #[test]
-#[ignore = "make sim"]
 fn the_same_seed_writes_the_same_trace() {
     for seed in [1, 7, 23, 1_000_003] {
         let (first, second) = (run_in_child(seed), run_in_child(seed));

@@ -19,7 +19,7 @@ impl Invariant for CommittedStays {
     }
 
     fn check(&mut self, sights: &[Sight]) -> Result<(), String> {
-        for sight in sights {
+        for sight in sights.iter().filter(|sight| sight.is_written) {
             let purged = sight.log.purged(sight.group).ok().flatten().map_or(0, |purged| purged + 1);
             let next = self.next.entry((sight.process, sight.group)).or_insert(purged);
             *next = purged.max(*next);

@@ -20,12 +20,12 @@ impl Invariant for LeaderCompleteness {
     }
 
     fn check(&mut self, sights: &[Sight]) -> Result<(), String> {
-        for sight in sights.iter().filter(|sight| sight.is_leader) {
+        for sight in sights.iter().filter(|sight| sight.is_leader && sight.is_written) {
             if self.leaders.insert((sight.group, (sight.term, sight.node))) {
                 self.check_leader(sight)?;
             }
         }
-        for sight in sights {
+        for sight in sights.iter().filter(|sight| sight.is_written) {
             if let Some((index, entry)) = entries(sight, sight.committed, sight.committed + 1).pop_last() {
                 let last = self.committed.entry((sight.group, entry.leader)).or_insert((index, entry));
                 if last.0 < index {

@@ -29,6 +29,8 @@ pub struct Sight {
     pub is_leader: bool,
     pub term: u64,
     pub committed: u64,
+    /// Whether `log` has all that Raft has appended; else it may hold entries that are replaced already.
+    pub is_written: bool,
     pub log: Arc<LogDb>,
     pub host: Arc<Node>,
 }
