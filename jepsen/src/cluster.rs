@@ -499,11 +499,11 @@ impl Cluster {
             let status = self.status(node.number).await?;
             for group in status["groups"].as_array().into_iter().flatten() {
                 let id = group["group"].as_u64().context("no group in the status")?;
-                let end = group["appliedIndex"].as_u64().unwrap_or(0) + 1;
-                logs.add(named, id, node.number, &self.log_of(node.number, id, end).await?)?;
+                let applied = group["appliedIndex"].as_u64().unwrap_or(0);
+                logs.add(named, id, node.number, applied, &self.log_of(node.number, id, applied + 1).await?)?;
             }
         }
-        logs.check_ends(named)?;
+        logs.check_applied(named)?;
         Ok(logs)
     }
 

@@ -208,6 +208,8 @@ fn serve(mut queue: Queue, delay: Duration, jitter: Duration, stop: &AtomicBool)
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(TICK),
             // More packets than the socket holds: those are lost, as in a full router.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+            // The answer to a verdict on a packet that has gone: whenever a hook is removed the kernel drops all that wait.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
             Err(error) => return Err(error).context("receive from the packet queue"),
         }
         let now = if stop.load(Ordering::Relaxed) { Instant::now() + delay + jitter } else { Instant::now() };
