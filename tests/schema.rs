@@ -1,4 +1,4 @@
-//! As much of OpenAPI's JSON schemas as Prometheus' description uses.
+//! As much of OpenAPI's JSON schemas as Prometheus' description and Tern's own use.
 
 use anyhow::Context;
 use serde_json::{Map, Value};
@@ -26,7 +26,7 @@ impl Description {
     /// The schema of an answer's body: that of the status, else of all others.
     pub fn response(&self, path: &str, method: &str, status: u16) -> anyhow::Result<&Value> {
         let responses = &self.root["paths"][path][method]["responses"];
-        let response = responses.get(status.to_string()).unwrap_or(&responses["default"]);
+        let response = self.resolve(responses.get(status.to_string()).unwrap_or(&responses["default"]));
         let schema = response["content"]["application/json"].get("schema");
         schema.with_context(|| format!("no answer {status} of {method} {path} is described"))
     }
@@ -107,7 +107,7 @@ impl Description {
         }
     }
 
-    /// Follows `$ref: '#/components/schemas/Name'`.
+    /// Follows `$ref: '#/components/schemas/Name'`, or that of a response.
     fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
         match schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#')) {
             Some(pointer) => self.root.pointer(pointer).unwrap_or(&Value::Null),
@@ -124,6 +124,7 @@ fn is_of_type(kind: &str, value: &Value) -> bool {
         "number" => value.is_number(),
         "integer" => value.is_i64() || value.is_u64(),
         "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
         _ => false,
     }
 }

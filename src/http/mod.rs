@@ -41,6 +41,7 @@ mod prometheus_status;
 mod status_tsdb;
 mod status_queries;
 mod features;
+mod openapi;
 mod search;
 mod notifications;
 mod prometheus_empty;

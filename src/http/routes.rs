@@ -16,7 +16,7 @@ use super::failure::{Failure, Kind};
 use super::observe::observe;
 use super::pack::pack;
 use super::{
-    App, admin, admin_tsdb, export, features, federate, health, import, influx, ingest, kv, native_query, notifications, otlp,
+    App, admin, admin_tsdb, export, features, federate, health, import, influx, ingest, kv, native_query, notifications, openapi, otlp,
     prometheus_beside, prometheus_empty, prometheus_labels, prometheus_query, prometheus_status, remote_read, remote_write, search,
     self_page, status_queries, status_tsdb,
 };
@@ -129,6 +129,7 @@ fn status() -> Router<Arc<App>> {
         .route("/version", get(prometheus_status::version))
         .route("/api/v1/features", get(features::features))
         .route("/api/v1/notifications", get(notifications::list))
+        .route("/api/v1/openapi.yaml", get(openapi::openapi))
         .route("/api/v1/status/active_queries", get(status_queries::active))
         .route("/api/v1/status/buildinfo", get(prometheus_status::build_info))
         .route("/api/v1/status/cluster", get(admin::status))
