@@ -69,6 +69,17 @@ impl Matcher {
         Self { name: name.into(), op: MatchOp::NotEqual, value: value.into(), regex: None }
     }
 
+    /// The matcher that passes exactly what this one does not.
+    pub fn negated(&self) -> Self {
+        let op = match self.op {
+            MatchOp::Equal => MatchOp::NotEqual,
+            MatchOp::NotEqual => MatchOp::Equal,
+            MatchOp::Regex => MatchOp::NotRegex,
+            MatchOp::NotRegex => MatchOp::Regex,
+        };
+        Self { op, ..self.clone() }
+    }
+
     /// Whether a label with this value (empty: no such label) passes.
     pub fn matches(&self, value: &str) -> bool {
         match (self.op, &self.regex) {
@@ -107,6 +118,15 @@ mod tests {
         assert!(matcher(MatchOp::NotEqual, "a").matches("") && !matcher(MatchOp::NotEqual, "a").matches("a"));
         assert!(matcher(MatchOp::Regex, "a|b").matches("b") && !matcher(MatchOp::Regex, "a|b").matches("ab"));
         assert!(matcher(MatchOp::NotRegex, "a.*").matches("b") && !matcher(MatchOp::NotRegex, "a.*").matches("ab"));
+    }
+
+    #[test]
+    fn a_negated_matcher_passes_the_others() {
+        for op in [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex] {
+            let (plain, negated) = (matcher(op, "a|b"), matcher(op, "a|b").negated());
+            assert!(["", "a", "b", "a|b"].iter().all(|value| plain.matches(value) != negated.matches(value)), "{plain} {negated}");
+            assert_eq!(negated.negated(), plain);
+        }
     }
 
     #[test]

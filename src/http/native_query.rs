@@ -20,6 +20,7 @@ use super::stream::{self, Encoding};
 use super::{native_json, native_labels, prometheus_query, request};
 use crate::clock;
 use crate::number::value_text;
+use crate::query::conditions::Conditions;
 use crate::query::runner::{Answer, Query, Times};
 use crate::time_text::{parse_duration, parse_native_time};
 
@@ -78,6 +79,7 @@ async fn run(app: &App, headers: &HeaderMap, params: &Params, text: String, time
     let query = Query {
         text: text.clone(),
         expression,
+        conditions: Conditions::default(),
         times,
         consistency: request::consistency(app, params, headers)?,
         timeout: params.duration_ms("timeout")?.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),

@@ -88,10 +88,11 @@ pub async fn series(State(app): State<Arc<App>>, headers: HeaderMap, params: Par
 pub async fn series_count(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, Failure> {
     let (start_ms, end_ms) = range(&params)?;
     let mut selectors = request::selectors(&app, &params)?;
-    victoria_extras::enforce(&mut selectors, &victoria_extras::enforced(&app, &params)?);
     if selectors.len() > 1 {
         return Err(Failure::parameter("match[]", "one selector can be counted at a time"));
     }
+    // Conditions are disjoint, so with them no series is counted twice.
+    victoria_extras::enforce(&mut selectors, &victoria_extras::enforced(&app, &params)?);
     let consistency = request::consistency(&app, &params, &headers)?;
     let found = app.queries.series_count(Scope { selectors, start_ms, end_ms, consistency }).await?;
     let remarks = Remarks { warnings: found.warnings, infos: Vec::new() };

@@ -89,11 +89,12 @@ async fn run(
     let lookback_ms = params.plain_duration_ms("lookback_delta");
     let lookback_ms = lookback_ms.map_err(|cause| Failure::bad_data(format!("error parsing lookback delta duration: {cause}")))?;
     let consistency = request::consistency(app, params, headers)?;
-    let (text, expression) = victoria_extras::query(app, params)?;
+    let text = params.get("query").unwrap_or("").to_string();
     let (stats, stats_warning) = Stats::read(params);
     let query = Query {
         text: text.clone(),
-        expression,
+        expression: app.queries.parse(&text)?,
+        conditions: victoria_extras::enforced(app, params)?,
         times,
         consistency,
         timeout,

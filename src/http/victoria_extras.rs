@@ -2,8 +2,6 @@
 //! every selector of the request must meet too (proxies enforce tenants with them), and `round_digits`. `nocache` is accepted
 //! and changes nothing: there is no cache of results.
 
-use promql::ast::Expr;
-use promql::function_signatures::Function;
 use promql::matcher::Matcher;
 use promql::sample::SampleValue;
 use promql::value::Value;
@@ -12,74 +10,44 @@ use super::App;
 use super::failure::Failure;
 use super::params::Params;
 use crate::ingest::import_labels::extra_label;
+use crate::query::conditions::Conditions;
 
 /// More digits than a float has.
 const DIGITS_MAX: usize = 100;
 
-/// The query of a request, its selectors with the conditions added: text and tree, which always say the same.
-pub fn query(app: &App, params: &Params) -> Result<(String, Expr), Failure> {
-    let text = params.get("query").unwrap_or("").to_string();
-    let mut expression = app.queries.parse(&text)?;
-    let enforced = enforced(app, params)?;
-    if enforced.is_empty() {
-        return Ok((text, expression));
-    }
-    if !add_to_selectors(&mut expression, &enforced) {
-        return Err(Failure::bad_data("info() reads series that no selector names; it cannot be used with extra_label or extra_filters[]"));
-    }
-    // Read again, so that positions in annotations are those of the text that is evaluated.
-    let text = expression.to_string();
-    let expression = app.queries.parse(&text)?;
-    Ok((text, expression))
-}
-
-/// False when something reads series without a selector.
-fn add_to_selectors(expression: &mut Expr, enforced: &[Matcher]) -> bool {
-    let mut all_named = true;
-    expression.walk_mut(&mut |expression| {
-        let selector = match expression {
-            Expr::Vector(selector) => selector,
-            Expr::Matrix(matrix) => &mut matrix.selector,
-            Expr::Call(call) => {
-                all_named &= call.function != Function::Info;
-                return;
-            }
-            _ => return,
-        };
-        // The condition on the name stays the last.
-        selector.matchers.splice(0..0, enforced.iter().cloned());
-    });
-    all_named
-}
-
-/// The conditions, all of which must hold. Several filters would mean "one of them" and are refused: to apply all of them would
-/// be another answer, to apply one of them a leak.
-pub fn enforced(app: &App, params: &Params) -> Result<Vec<Matcher>, Failure> {
+/// The conditions of a request: all labels, and of the filters one.
+pub fn enforced(app: &App, params: &Params) -> Result<Conditions, Failure> {
     let labels = params.all("extra_label").map(|text| {
         let (name, value) = extra_label(text).map_err(|problem| Failure::parameter("extra_label", problem))?;
         Ok(Matcher::equal(name, value))
     });
-    let mut matchers: Vec<Matcher> = labels.collect::<Result<_, Failure>>()?;
-    let filters: Vec<&str> = params.all("extra_filters[]").chain(params.all("extra_filters")).collect();
-    match filters.as_slice() {
-        [] => {}
-        [filter] => {
-            let filter = app.queries.parse_selector(filter);
-            matchers.extend(filter.map_err(|failure| Failure::parameter("extra_filters[]", failure))?);
-        }
-        _ => return Err(Failure::parameter("extra_filters[]", "only one is supported; put all conditions into it")),
-    }
-    Ok(matchers)
+    let labels: Vec<Matcher> = labels.collect::<Result<_, Failure>>()?;
+    let filters = params.all("extra_filters[]").chain(params.all("extra_filters")).map(|text| {
+        let filter = app.queries.parse_selector(text);
+        filter.map_err(|failure| Failure::parameter("extra_filters[]", failure))
+    });
+    let filters = filters.collect::<Result<Vec<_>, Failure>>()?;
+    let too_many = || Failure::parameter("extra_filters[]", "these filters overlap in too many ways; send fewer or simpler ones");
+    Conditions::any_of(&sets(labels, filters)).ok_or_else(too_many)
 }
 
-/// Adds the conditions to each selector; without a selector they are the only one.
-pub fn enforce(selectors: &mut Vec<Vec<Matcher>>, enforced: &[Matcher]) {
-    if selectors.is_empty() && !enforced.is_empty() {
+fn sets(labels: Vec<Matcher>, filters: Vec<Vec<Matcher>>) -> Vec<Vec<Matcher>> {
+    match (labels.is_empty(), filters.is_empty()) {
+        (true, true) => Vec::new(),
+        (false, true) => vec![labels],
+        _ => filters.into_iter().map(|filter| [&labels[..], &filter].concat()).collect(),
+    }
+}
+
+/// Adds the conditions to each selector; without a selector they are the only ones.
+pub fn enforce(selectors: &mut Vec<Vec<Matcher>>, conditions: &Conditions) {
+    if conditions.is_empty() {
+        return;
+    }
+    if selectors.is_empty() {
         selectors.push(Vec::new());
     }
-    for selector in selectors {
-        selector.extend_from_slice(enforced);
-    }
+    *selectors = selectors.iter().flat_map(|selector| conditions.applied_to(selector)).collect();
 }
 
 /// Rounds the values of an answer to `round_digits` digits behind the point.
@@ -137,41 +105,26 @@ mod tests {
     }
 
     #[test]
-    fn every_selector_of_a_query_gets_the_conditions() {
-        let enforced = [Matcher::equal("tenant", "a")];
-        let with = |text: &str| {
-            let mut expression = promql::parse(text, promql::ParserOptions::default()).expect(text);
-            add_to_selectors(&mut expression, &enforced).then(|| expression.to_string())
-        };
-        let cases = [
-            ("up", r#"up{tenant="a"}"#),
-            (r#"sum by (x) (rate(m{b="1"}[5m])) / n{c!="2"}"#, r#"sum by (x) (rate(m{b="1",tenant="a"}[5m])) / n{c!="2",tenant="a"}"#),
-            ("max_over_time(x[1h:1m])", r#"max_over_time(x{tenant="a"}[1h:1m])"#),
-            ("1 + 2", "1 + 2"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(with(text).as_deref(), Some(expected), "{text}");
-            promql::parse(expected, promql::ParserOptions::default()).expect(expected);
-        }
-        assert!(!add_to_selectors(&mut info_call(), &enforced));
-    }
-
-    fn info_call() -> Expr {
-        let options = promql::ParserOptions { experimental_functions: true, ..promql::ParserOptions::default() };
-        promql::parse("info(up)", options).expect("valid")
+    fn labels_hold_with_each_of_the_filters() {
+        let equal = |name: &str| vec![Matcher::equal(name, "1")];
+        assert!(sets(vec![], vec![]).is_empty());
+        assert_eq!(sets(equal("l"), vec![]), [equal("l")]);
+        assert_eq!(sets(vec![], vec![equal("a"), equal("b")]), [equal("a"), equal("b")]);
+        assert_eq!(sets(equal("l"), vec![equal("a"), equal("b")]), [[equal("l"), equal("a")].concat(), [equal("l"), equal("b")].concat()]);
     }
 
     #[test]
     fn conditions_join_every_selector() {
-        let condition = [Matcher::equal("tenant", "a")];
+        let conditions = Conditions::any_of(&[vec![Matcher::equal("tenant", "a")], vec![Matcher::equal("tenant", "b")]]).expect("two");
         let mut selectors = vec![vec![Matcher::equal("x", "1")], vec![Matcher::equal("y", "2")]];
-        enforce(&mut selectors, &condition);
-        assert!(selectors.iter().all(|selector| selector.len() == 2 && selector[1] == condition[0]));
+        enforce(&mut selectors, &conditions);
+        let shown: Vec<String> = selectors.iter().map(|selector| format!("{}{}", selector[0], selector[1])).collect();
+        assert_eq!(shown, [r#"x="1"tenant="a""#, r#"x="1"tenant="b""#, r#"y="2"tenant="a""#, r#"y="2"tenant="b""#]);
         let mut none = Vec::new();
-        enforce(&mut none, &condition);
-        assert_eq!(none, [condition.to_vec()]);
+        enforce(&mut none, &conditions);
+        assert_eq!(none, conditions.sets());
         let mut untouched: Vec<Vec<Matcher>> = Vec::new();
-        enforce(&mut untouched, &[]);
+        enforce(&mut untouched, &Conditions::default());
         assert!(untouched.is_empty());
     }
 }

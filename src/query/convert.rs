@@ -10,6 +10,8 @@ use promql::subplan::{QueryText, SUBPLAN_VERSION, Subplan};
 use proto::query as wire;
 use storage::{MatchOp, Matcher, SeriesLabels};
 
+use super::conditions::Conditions;
+
 pub fn matchers_to_disk(matchers: &[language::Matcher]) -> Result<Vec<Matcher>, SourceError> {
     matchers.iter().map(|matcher| disk_matcher(&matcher.name, disk_operator(matcher.op), &matcher.value)).collect()
 }
@@ -46,6 +48,22 @@ pub fn matchers_to_wire(matchers: &[language::Matcher]) -> Vec<wire::Matcher> {
         .collect()
 }
 
+/// The conditions of a question; the asker has made them disjoint.
+pub fn conditions_from_wire(sets: &[wire::MatcherSet]) -> Result<Conditions, SourceError> {
+    let set = |set: &wire::MatcherSet| set.matchers.iter().map(language_matcher).collect::<Result<Vec<_>, _>>();
+    Ok(Conditions::of_disjoint(sets.iter().map(set).collect::<Result<_, _>>()?))
+}
+
+fn language_matcher(matcher: &wire::Matcher) -> Result<language::Matcher, SourceError> {
+    let op = match matcher.operator() {
+        wire::MatchOperator::Equal => language::MatchOp::Equal,
+        wire::MatchOperator::NotEqual => language::MatchOp::NotEqual,
+        wire::MatchOperator::Regex => language::MatchOp::Regex,
+        wire::MatchOperator::NotRegex => language::MatchOp::NotRegex,
+    };
+    language::Matcher::new(op, matcher.name.as_str(), matcher.value.as_str()).map_err(|error| SourceError::Failed(error.to_string()))
+}
+
 fn disk_matcher(name: &str, op: MatchOp, value: &str) -> Result<Matcher, SourceError> {
     Matcher::new(name, op, value).map_err(|error| SourceError::Failed(error.to_string()))
 }
@@ -59,12 +77,20 @@ fn disk_operator(op: language::MatchOp) -> MatchOp {
     }
 }
 
+/// Added to the version of a question with conditions, so that a node that would overlook them refuses it.
+const WITH_CONDITIONS: u32 = 1 << 16;
+
+fn subplan_version(sets: &[wire::MatcherSet]) -> u32 {
+    if sets.is_empty() { SUBPLAN_VERSION } else { SUBPLAN_VERSION + WITH_CONDITIONS }
+}
+
 /// The question to a peer that holds the shard of `selection`.
-pub fn subplan_to_wire(subplan: &Subplan, selection: wire::Selection) -> wire::EvaluateRequest {
+pub fn subplan_to_wire(subplan: &Subplan, selection: wire::Selection, conditions: &Conditions) -> wire::EvaluateRequest {
     let parser = subplan.query.parser;
+    let conditions: Vec<_> = conditions.sets().iter().map(|set| wire::MatcherSet { matchers: matchers_to_wire(set) }).collect();
     wire::EvaluateRequest {
         selection: Some(selection),
-        version: SUBPLAN_VERSION,
+        version: subplan_version(&conditions),
         text: subplan.query.text.to_string(),
         experimental_functions: parser.experimental_functions,
         duration_expressions: parser.duration_expressions,
@@ -83,12 +109,13 @@ pub fn subplan_to_wire(subplan: &Subplan, selection: wire::Selection) -> wire::E
         type_and_unit_labels: subplan.type_and_unit_labels,
         start_timestamps: subplan.start_timestamps,
         samples_max: subplan.samples_max,
+        conditions,
     }
 }
 
 /// None: of another version. Bounds on the text are this node's.
 pub fn subplan_from_wire(request: &wire::EvaluateRequest) -> Option<Subplan> {
-    if request.version != SUBPLAN_VERSION {
+    if request.version != subplan_version(&request.conditions) {
         return None;
     }
     let parser = ParserOptions {
@@ -166,6 +193,36 @@ mod tests {
         for (left, right) in direct.iter().zip(&wired) {
             assert_eq!((left.name(), left.op(), left.value()), (right.name(), right.op(), right.value()));
         }
+    }
+
+    #[test]
+    fn conditions_travel_with_a_version_of_their_own() {
+        let equal = |value: &str| vec![language::Matcher::equal("tenant", value)];
+        let conditions = Conditions::any_of(&[equal("a"), equal("b")]).expect("two");
+        let subplan = Subplan {
+            query: QueryText { text: "up".into(), parser: ParserOptions::default() },
+            run_start_ms: 0,
+            run_end_ms: 0,
+            run_step_ms: 0,
+            subquery_step_ms: 0,
+            node: 0,
+            grid_start_ms: 0,
+            grid_step_ms: 1,
+            grid_steps: 1,
+            lookback_ms: 0,
+            delayed_name_removal: false,
+            type_and_unit_labels: false,
+            start_timestamps: false,
+            samples_max: 0,
+        };
+        let plain = subplan_to_wire(&subplan, wire::Selection::default(), &Conditions::default());
+        assert_eq!((plain.version, subplan_from_wire(&plain).is_some()), (SUBPLAN_VERSION, true));
+        let conditional = subplan_to_wire(&subplan, wire::Selection::default(), &conditions);
+        assert_eq!(conditions_from_wire(&conditional.conditions).expect("valid"), conditions);
+        assert!(conditional.version != SUBPLAN_VERSION && subplan_from_wire(&conditional).is_some());
+        // What a node makes of it that does not know the field.
+        let overlooked = wire::EvaluateRequest { conditions: Vec::new(), ..conditional };
+        assert!(subplan_from_wire(&overlooked).is_none());
     }
 
     #[test]

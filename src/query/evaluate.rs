@@ -12,6 +12,7 @@ use storage::Shard;
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::conditions::Conditions;
 use super::convert::matchers_to_disk;
 use super::local::LocalCursor;
 use crate::self_metrics::SelfMetrics;
@@ -21,6 +22,8 @@ pub struct ShardSource {
     pub replica: Arc<Shard>,
     /// For the query there are no samples before this.
     pub oldest_ms: i64,
+    /// Of the whole query, for each of its selectors.
+    pub conditions: Conditions,
     pub metrics: Arc<SelfMetrics>,
 }
 
@@ -31,7 +34,9 @@ impl Source for ShardSource {
             return Ok(Vec::new());
         }
         let (replica, metrics) = (Arc::clone(&self.replica), Arc::clone(&self.metrics));
-        let cursor = LocalCursor::open(replica, &matchers_to_disk(&request.matchers)?, start_ms, request.end_ms, metrics)?;
+        let selectors = self.conditions.applied_to(&request.matchers);
+        let selectors = selectors.iter().map(|selector| matchers_to_disk(selector)).collect::<Result<Vec<_>, _>>()?;
+        let cursor = LocalCursor::open(replica, &selectors, start_ms, request.end_ms, metrics)?;
         Ok(vec![Box::new(cursor)])
     }
 }

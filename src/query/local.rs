@@ -22,17 +22,20 @@ pub struct LocalCursor {
 }
 
 impl LocalCursor {
-    /// Both ends inclusive.
+    /// The series of disjoint selectors, one selector after the other. Both ends of the range are inclusive.
     pub fn open(
         shard: Arc<Shard>,
-        matchers: &[Matcher],
+        selectors: &[Vec<Matcher>],
         start_ms: i64,
         end_ms: i64,
         metrics: Arc<SelfMetrics>,
     ) -> Result<LocalCursor, SourceError> {
-        let series = shard.select(matchers, start_ms, end_ms).map_err(read_failed)?.into_iter();
+        let mut series = Vec::new();
+        for matchers in selectors {
+            series.append(&mut shard.select(matchers, start_ms, end_ms).map_err(read_failed)?);
+        }
         let reader = shard.reader();
-        Ok(LocalCursor { shard, reader, series, start_ms, end_ms, samples_read: 0, metrics })
+        Ok(LocalCursor { shard, reader, series: series.into_iter(), start_ms, end_ms, samples_read: 0, metrics })
     }
 
     /// The next series that has samples in the range; its samples replace those in the two columns.

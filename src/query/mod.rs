@@ -8,6 +8,7 @@
 
 pub mod failure;
 pub mod search;
+pub mod conditions;
 pub mod convert;
 mod histograms;
 pub mod local;

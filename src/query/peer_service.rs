@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::beside::{metadata_to_wire, series_to_wire};
-use super::convert::{canonical_from_disk, canonical_from_language, matchers_from_wire, subplan_from_wire};
+use super::convert::{canonical_from_disk, canonical_from_language, conditions_from_wire, matchers_from_wire, subplan_from_wire};
 use super::evaluate::{ShardSource, send_evaluated};
 use super::histograms;
 use super::local::LocalCursor;
@@ -122,11 +122,12 @@ impl Query for PeerService {
     async fn evaluate(&self, request: Request<wire::EvaluateRequest>) -> Result<Response<Self::EvaluateStream>, Status> {
         let mut request = request.into_inner();
         let subplan = subplan_from_wire(&request).ok_or_else(|| Status::unimplemented("pieces of queries of another version"))?;
+        let conditions = conditions_from_wire(&request.conditions).map_err(status)?;
         let Selected { replica, start_ms, deadline, .. } = self.open(request.selection.take()).await?;
         let place = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.places).acquire_owned()).await;
         let place = place.map_err(|_| Status::deadline_exceeded("query timed out in query queue"))?;
         let place = place.map_err(|_| Status::unavailable("the node is stopping"))?;
-        let source = ShardSource { replica, oldest_ms: start_ms, metrics: Arc::clone(&self.metrics) };
+        let source = ShardSource { replica, oldest_ms: start_ms, conditions, metrics: Arc::clone(&self.metrics) };
         let engine = Arc::clone(&self.engine);
         // Lives as long as the stream: until the asker has gone or has everything.
         let cancel = Cancel::new();
@@ -237,7 +238,7 @@ fn send_samples(
     sender: &mpsc::Sender<Result<wire::SamplesFrame, Status>>,
 ) -> Result<(), Status> {
     let Selected { replica, matchers, start_ms, end_ms, deadline } = selected;
-    let mut cursor = LocalCursor::open(replica, &matchers, start_ms, end_ms, metrics).map_err(status)?;
+    let mut cursor = LocalCursor::open(replica, &[matchers], start_ms, end_ms, metrics).map_err(status)?;
     let (mut timestamps, mut values) = (Vec::new(), Vec::new());
     let mut encoder = Encoder::new();
     let mut frame = wire::SamplesFrame::default();

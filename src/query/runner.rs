@@ -13,6 +13,7 @@ use raft::Node;
 use tokio::runtime::Handle;
 
 use super::active::{ActiveQueries, Entry};
+use super::conditions::Conditions;
 use super::failure::QueryFailure;
 use super::history::QueryHistory;
 use super::name_use::NameUse;
@@ -29,6 +30,8 @@ use crate::self_metrics::SelfMetrics;
 pub struct Query {
     pub text: String,
     pub expression: Expr,
+    /// What every selector of it must meet too.
+    pub conditions: Conditions,
     pub times: Times,
     pub consistency: Consistency,
     pub timeout: Option<Duration>,
@@ -143,7 +146,8 @@ impl Runner {
             stats: query.stats,
             text,
         };
-        let source = self.source(replicas, query.consistency, deadline);
+        let mut source = self.source(replicas, query.consistency, deadline);
+        source.conditions = query.conditions.clone();
         let engine = Arc::clone(&self.engine);
         let job = tokio::task::spawn_blocking(move || {
             // The places are given back when the work ends, not when the client stops waiting.
@@ -174,6 +178,7 @@ impl Runner {
             consistency,
             oldest_ms: clock::now_ms().saturating_sub(self.retention.as_millis() as i64),
             deadline,
+            conditions: Conditions::default(),
         }
     }
 

@@ -1,15 +1,17 @@
 //! The cluster as the engine's data source: one cursor a shard, over the local replica where there is one, else over a
 //! peer's; and what the engine would make of a peer's series, the peer is asked to do itself. Samples older than retention do not exist for a query, although they leave the disk a day at a time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use promql::source::{Part, PartAnswer, PartFrame, SelectRequest, SeriesCursor, Source, SourceError};
+use promql::source::{Part, PartAnswer, PartFrame, SelectRequest, SeriesBuffer, SeriesCursor, Source, SourceError};
 use promql::subplan::Subplan;
 use proto::query as wire;
 use storage::labels::ShardId;
 use tokio::runtime::Handle;
 
+use super::conditions::Conditions;
 use super::convert::{matchers_to_disk, matchers_to_wire, subplan_to_wire};
 use super::local::LocalCursor;
 use super::remote::{RemoteCursor, RemoteFrames, deadline_ms};
@@ -28,6 +30,8 @@ pub struct ClusterSource {
     pub consistency: Consistency,
     pub oldest_ms: i64,
     pub deadline: Instant,
+    /// What every selector of the query must meet too.
+    pub conditions: Conditions,
 }
 
 type Cursor<'a> = Box<dyn SeriesCursor + Send + 'a>;
@@ -40,7 +44,7 @@ impl Source for ClusterSource {
     fn select_or_evaluate<'a>(&'a self, request: &SelectRequest, subplan: &Subplan) -> Result<Vec<Part<'a>>, SourceError> {
         self.each_shard(request, Part::Series, |shard, start_ms| {
             let selection = self.selection(shard, Vec::new(), start_ms, request.end_ms);
-            let question = subplan_to_wire(subplan, selection);
+            let question = subplan_to_wire(subplan, selection, &self.conditions);
             Part::Evaluated(Box::new(RemotePart::open(self, request.clone(), start_ms, shard, question)))
         })
     }
@@ -58,12 +62,13 @@ impl ClusterSource {
         if start_ms > request.end_ms {
             return Ok(Vec::new());
         }
-        let disk_matchers = matchers_to_disk(&request.matchers)?;
+        let selectors = self.conditions.applied_to(&request.matchers);
+        let selectors = selectors.iter().map(|selector| matchers_to_disk(selector)).collect::<Result<Vec<_>, _>>()?;
         let parts = (0..self.replicas.shards())
             .map(|shard| {
                 let Some(replica) = self.replicas.local(shard) else { return Ok(remote(shard, start_ms)) };
                 let metrics = Arc::clone(&self.metrics);
-                let cursor = LocalCursor::open(Arc::clone(replica), &disk_matchers, start_ms, request.end_ms, metrics)?;
+                let cursor = LocalCursor::open(Arc::clone(replica), &selectors, start_ms, request.end_ms, metrics)?;
                 Ok(local(Box::new(cursor)))
             })
             .collect();
@@ -71,10 +76,12 @@ impl ClusterSource {
         parts
     }
 
-    pub fn remote<'a>(&self, shard: ShardId, request: &SelectRequest, start_ms: i64) -> Cursor<'a> {
-        let matchers = matchers_to_wire(&request.matchers);
-        let selection = self.selection(shard, matchers, start_ms, request.end_ms);
-        Box::new(RemoteCursor::open(&self.peers, &self.runtime, selection))
+    fn remote<'a>(&self, shard: ShardId, request: &SelectRequest, start_ms: i64) -> Cursor<'a> {
+        let cursors = self.conditions.applied_to(&request.matchers).into_iter().map(|selector| {
+            let selection = self.selection(shard, matchers_to_wire(&selector), start_ms, request.end_ms);
+            RemoteCursor::open(&self.peers, &self.runtime, selection)
+        });
+        Box::new(OneByOne { cursors: cursors.collect() })
     }
 
     /// The question to a peer about one shard.
@@ -84,6 +91,23 @@ impl ClusterSource {
             Consistency::Eventual => wire::Consistency::Eventual,
         };
         wire::Selection { shard, matchers, start_ms, end_ms, consistency: consistency.into(), deadline_ms: deadline_ms(self.deadline) }
+    }
+}
+
+/// The series of disjoint selectors in the order in which a local cursor has them.
+struct OneByOne {
+    cursors: VecDeque<RemoteCursor>,
+}
+
+impl SeriesCursor for OneByOne {
+    fn next(&mut self, buffer: &mut SeriesBuffer) -> Result<bool, SourceError> {
+        while let Some(cursor) = self.cursors.front_mut() {
+            if cursor.next(buffer)? {
+                return Ok(true);
+            }
+            self.cursors.pop_front();
+        }
+        Ok(false)
     }
 }
 
