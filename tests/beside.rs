@@ -208,6 +208,42 @@ async fn exemplars_and_metadata_of_both_versions_are_on_all_nodes_also_after_a_r
     Ok(())
 }
 
+#[tokio::test]
+async fn imported_pages_bring_metadata_and_exemplars() -> TestResult {
+    let _turn = turn().await;
+    let cluster = three_nodes().await?;
+    let at = recent_second();
+    let plain = "# HELP orders_total Orders.\n# TYPE orders_total counter\norders_total{shop=\"a\"} 1\n";
+    let import = "/api/v1/import/prometheus";
+    expect_status(&cluster.client(1).post(import, &[("content-type", "text/plain")], plain).await?, 204);
+    let open = format!(
+        "# TYPE latency_seconds histogram\n# UNIT latency_seconds seconds\n# HELP latency_seconds Latency.\n\
+         latency_seconds_bucket{{le=\"1\"}} 2 {at} # {{trace_id=\"two\"}} 0.25 {at}\n\
+         latency_seconds_bucket{{le=\"+Inf\"}} 3 {at} # {{}} 7\n# EOF\n"
+    );
+    let headers = [("content-type", "application/openmetrics-text; version=1.0.0")];
+    expect_status(&cluster.client(2).post(&format!("{import}/metrics/job/batch"), &headers, open).await?, 204);
+    let expected = json!({
+        "latency_seconds": [{"type": "histogram", "help": "Latency.", "unit": "seconds"}],
+        "orders_total": [{"type": "counter", "help": "Orders.", "unit": ""}],
+    });
+    for (number, client) in cluster.clients() {
+        assert_eq!(client.get("/api/v1/metadata", &[]).await?.data()?, expected, "node {number}");
+        let found = client.get("/api/v1/query_exemplars", &[("query", "latency_seconds_bucket")]).await?.data()?;
+        let series = |le: &str, labels: Value, value: &str| {
+            json!({
+                "seriesLabels": {"__name__": "latency_seconds_bucket", "job": "batch", "le": le},
+                "exemplars": [{"labels": labels, "value": value, "timestamp": at}],
+            })
+        };
+        assert_eq!(found, json!([series("+Inf", json!({}), "7"), series("1", json!({"trace_id": "two"}), "0.25")]), "node {number}");
+    }
+    let broken = format!("a 1 {at} # trace_id=\"x\" 1\n# EOF\n");
+    expect_status(&cluster.client(3).post(import, &headers, broken).await?, 400);
+    cluster.finish()?;
+    Ok(())
+}
+
 async fn admin(client: &Client, call: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Answer> {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let pairs: Vec<String> = parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();

@@ -8,12 +8,15 @@
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>
 //!
 //! Differences of OpenMetrics that matter here: timestamps are seconds, a sample may be followed by an exemplar, and
-//! `# EOF` must end the text. Names may be any UTF-8 when they are quoted. Comments (`# HELP`, `# TYPE`, `# UNIT`) are
-//! stepped over. The parser is as lenient about blanks as Prometheus is and as strict about everything else; nothing is
-//! allocated for a sample.
+//! `# EOF` must end the text. Names may be any UTF-8 when they are quoted. Of comments `exposition_families` takes what they say
+//! about metrics. The parser is as lenient about blanks as Prometheus is and as strict about everything else; nothing is
+//! allocated for a sample without an exemplar.
+
+use storage::Exemplar;
 
 use super::columns::{Columns, KeyForm};
 use super::decode_error::DecodeError;
+use super::exposition_families::Families;
 use super::label_forms::METRIC_NAME;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,7 @@ fn decode_as(format: Format, body: &[u8], now_ms: i64, columns: &mut Columns) ->
             return Err(DecodeError::Text { line, reason: "invalid UTF-8".to_string() });
         }
     };
+    let mut families = Families::default();
     let mut ended = false;
     let mut start = 0;
     for (number, line) in text.split('\n').enumerate() {
@@ -58,11 +62,14 @@ fn decode_as(format: Format, body: &[u8], now_ms: i64, columns: &mut Columns) ->
         ended |= format == Format::OpenMetrics && content == "# EOF";
         let mut line_cursor = Line { text: content, at: 0 };
         line_cursor.skip_blanks();
-        if !matches!(line_cursor.peek(), None | Some(b'#')) {
-            line_cursor.sample(start, format, now_ms, columns).map_err(refuse)?;
+        match line_cursor.peek() {
+            None => {}
+            Some(b'#') => families.comment(content, columns),
+            Some(_) => line_cursor.sample(start, format, now_ms, columns).map_err(refuse)?,
         }
         start += line.len() + 1;
     }
+    families.finish(columns);
     if format == Format::OpenMetrics && !ended {
         let line = 1 + body.iter().filter(|&&byte| byte == b'\n').count();
         return Err(DecodeError::Text { line, reason: "the text does not end with # EOF".to_string() });
@@ -103,6 +110,10 @@ enum Problem {
     TimestampRange,
     #[error("unexpected text after the sample")]
     Trailing,
+    #[error("expected '{{' and the labels of an exemplar after '#'")]
+    NoExemplar,
+    #[error("an exemplar has no metric name")]
+    NamedExemplar,
 }
 
 /// A quoted or bare text of a line, as a range; `escaped` if backslashes stand in it.
@@ -164,8 +175,43 @@ impl<'a> Line<'a> {
         }
         let value = self.value()?;
         let timestamp_ms = self.timestamp(format)?.unwrap_or(now_ms);
-        self.end(format)?;
         columns.push_sample(timestamp_ms, value);
+        match self.peek() {
+            None => Ok(()),
+            Some(b'#') if format == Format::OpenMetrics => self.exemplar(timestamp_ms, columns),
+            Some(_) => Err(Problem::Trailing),
+        }
+    }
+
+    /// `# {trace_id="a"} 0.5 1700000000.123`, which belongs to the sample before it; without a time of its own it has the sample's.
+    #[cold]
+    fn exemplar(&mut self, sample_ms: i64, columns: &mut Columns) -> Result<(), Problem> {
+        self.at += 1;
+        self.skip_blanks();
+        if self.peek() != Some(b'{') {
+            return Err(Problem::NoExemplar);
+        }
+        self.at += 1;
+        let mut exemplar = Exemplar { timestamp_ms: sample_ms, value: 0.0, labels: Vec::new() };
+        let mut found = Found::default();
+        let (mut plain_name, mut plain_value) = (String::new(), String::new());
+        self.labels(&mut found, |line, name, value| {
+            let name = match name {
+                Some(name) => line.unescaped(name, &mut plain_name),
+                None => "",
+            };
+            exemplar.push_label(name, line.unescaped(value, &mut plain_value));
+        })?;
+        if found.named {
+            return Err(Problem::NamedExemplar);
+        }
+        exemplar.sort_labels();
+        exemplar.value = self.value()?;
+        exemplar.timestamp_ms = self.timestamp(Format::OpenMetrics)?.unwrap_or(sample_ms);
+        if self.peek().is_some() {
+            return Err(Problem::Trailing);
+        }
+        columns.push_exemplar(&exemplar);
         Ok(())
     }
 
@@ -304,13 +350,14 @@ impl<'a> Line<'a> {
         Ok(if value.is_nan() { f64::from_bits(NORMAL_NAN) } else { value })
     }
 
-    /// Milliseconds, or in OpenMetrics seconds with a fraction.
+    /// Milliseconds, or in OpenMetrics seconds with a fraction. The cursor ends behind the blanks behind it.
     fn timestamp(&mut self, format: Format) -> Result<Option<i64>, Problem> {
         self.skip_blanks();
         if matches!(self.peek(), None | Some(b'#')) {
             return Ok(None);
         }
         let word = self.word();
+        self.skip_blanks();
         if format == Format::Prometheus {
             return word.parse().map(Some).map_err(|_| Problem::BadTimestamp);
         }
@@ -318,16 +365,6 @@ impl<'a> Line<'a> {
         let timestamp_ms = (seconds * 1000.0).round();
         // NaN fails the comparison.
         if timestamp_ms.abs() < 9e18 { Ok(Some(timestamp_ms as i64)) } else { Err(Problem::TimestampRange) }
-    }
-
-    /// The end of the line, or in OpenMetrics an exemplar, which is not looked at.
-    fn end(&mut self, format: Format) -> Result<(), Problem> {
-        self.skip_blanks();
-        match self.peek() {
-            None => Ok(()),
-            Some(b'#') if format == Format::OpenMetrics => Ok(()),
-            Some(_) => Err(Problem::Trailing),
-        }
     }
 }
 
@@ -399,9 +436,45 @@ up{path="C:\\dir\"\n"} 4
     fn openmetrics_has_seconds_exemplars_and_an_end() {
         let text = "# TYPE a counter\na_total{x=\"1\"} 5 1700000000.125 # {trace_id=\"t\"} 0.5 1.2\nb 1 # {} 1\n# EOF\n";
         assert_eq!(staged(Format::OpenMetrics, text).unwrap(), ["__name__=a_total|x=1 5 @2", "__name__=b 1 @0"]);
+        let (mut columns, exemplar) =
+            (Columns::new(), |timestamp_ms, value, labels: Vec<(String, String)>| Exemplar { timestamp_ms, value, labels });
+        decode_openmetrics(text.as_bytes(), NOW, &mut columns).unwrap();
+        let of_first = exemplar(1_200, 0.5, vec![("trace_id".into(), "t".into())]);
+        assert_eq!(columns.exemplars, [(0, of_first), (1, exemplar(NOW, 1.0, vec![]))]);
+        assert_eq!((columns.metadata[0].metric.as_str(), columns.metadata[0].metric_type), ("a", storage::MetricType::Counter));
         let without_end = staged(Format::OpenMetrics, "a 1\n").unwrap_err();
         assert_eq!(without_end, "line 2: the text does not end with # EOF");
         assert_eq!(staged(Format::OpenMetrics, "# EOF\na 1\n").unwrap_err(), "line 2: text after # EOF");
+    }
+
+    #[test]
+    fn exemplars_are_read_as_strictly_as_samples() {
+        let exemplars = |text: &str| {
+            let mut columns = Columns::new();
+            let text = format!("a 1 # {text}\n# EOF");
+            decode_openmetrics(text.as_bytes(), NOW, &mut columns).map_err(|error| error.to_string())?;
+            Ok::<_, String>((
+                columns.exemplars.into_iter().map(|(_, exemplar)| exemplar.labels).collect::<Vec<_>>(),
+                columns.exemplars_refused,
+            ))
+        };
+        let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect::<Vec<_>>();
+        assert_eq!(exemplars(r#"{b="\\x",a="y",empty=""} 1"#), Ok((vec![labels(&[("a", "y"), ("b", "\\x")])], 0)));
+        let too_long = format!("{{a=\"{}\"}} 1", "x".repeat(128));
+        for stored_without_it in [too_long.as_str(), r#"{a="1",a="2"} 1"#] {
+            assert_eq!(exemplars(stored_without_it), Ok((vec![], 1)), "{stored_without_it}");
+        }
+        for (wrong, expected) in [
+            ("", "expected '{' and the labels of an exemplar after '#'"),
+            ("{a=\"b\"}", "expected a value"),
+            ("{a=\"b\"} x", "the value is not a number"),
+            ("{a=\"b\"} 1 x", "the timestamp is not a number"),
+            ("{a=\"b\"} 1 2 3", "unexpected text after the sample"),
+            ("{\"a\"} 1", "an exemplar has no metric name"),
+            ("{a} 1", "expected '=' after the label name"),
+        ] {
+            assert_eq!(exemplars(wrong), Err(format!("line 1: {expected}")), "{wrong}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod line_blocks;
 pub mod remote_write_histogram;
 pub mod remote_write_v1;
 pub mod remote_write_v2;
+pub mod exposition_families;
 pub mod exposition;
 pub mod native_json;
 pub mod influx;
