@@ -1,6 +1,6 @@
 //! Families as text: Prometheus' format 0.0.4, and OpenMetrics, which differs in words, numbers and its end.
 
-use super::family::Newest;
+use super::family::{Kind, Newest, NewestValue};
 use super::names::{Escaping, is_classic};
 use crate::number::{push_exponent, push_integer, push_timestamp, push_value};
 
@@ -11,15 +11,17 @@ pub enum TextFormat {
     OpenMetrics,
 }
 
-/// Appends the samples of one name.
+/// Appends the samples of one family. Text has no words for native histograms: their families are left out.
 pub fn put_family(out: &mut Vec<u8>, samples: &[Newest], format: TextFormat, escaping: Escaping) {
-    let Some(first) = samples.first() else { return };
+    let Some(first) = samples.first().filter(|first| first.kind() == Kind::Float) else { return };
     let name = escaping.apply(&first.name);
     out.extend_from_slice(b"# TYPE ");
     put_name(out, &name);
     out.extend_from_slice(if format == TextFormat::Prometheus { b" untyped\n" } else { b" unknown\n" });
     for sample in samples {
-        put_sample(out, &name, sample, format, escaping);
+        if let NewestValue::Float(value) = sample.value {
+            put_sample(out, &name, sample, value, format, escaping);
+        }
     }
 }
 
@@ -30,7 +32,7 @@ pub fn put_end(out: &mut Vec<u8>, format: TextFormat) {
     }
 }
 
-fn put_sample(out: &mut Vec<u8>, name: &str, sample: &Newest, format: TextFormat, escaping: Escaping) {
+fn put_sample(out: &mut Vec<u8>, name: &str, sample: &Newest, value: f64, format: TextFormat, escaping: Escaping) {
     let is_outside = is_classic(name);
     let mut separator = b'{';
     if is_outside {
@@ -52,7 +54,7 @@ fn put_sample(out: &mut Vec<u8>, name: &str, sample: &Newest, format: TextFormat
     }
     out.push(b' ');
     let start = out.len();
-    put_number(out, sample.value);
+    put_number(out, value);
     let is_whole = out[start..].iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
     match format {
         TextFormat::Prometheus => {
@@ -106,7 +108,7 @@ mod tests {
 
     fn sample(name: &str, labels: &[(&str, &str)], value: f64) -> Newest {
         let labels = labels.iter().map(|(name, value)| Label::new(*name, *value)).collect();
-        Newest { name: name.into(), labels, timestamp_ms: 1_700_000_000_123, value }
+        Newest { name: name.into(), labels, timestamp_ms: 1_700_000_000_123, value: NewestValue::Float(value) }
     }
 
     fn page(samples: &[Newest], format: TextFormat, escaping: Escaping) -> String {

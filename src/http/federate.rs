@@ -16,7 +16,7 @@ use super::stream::Encoding;
 use super::victoria_extras;
 use crate::clock;
 use crate::config::BulkReadSettings;
-use crate::federation::family::{Newest, families, sort_by_name};
+use crate::federation::family::{Newest, families, sort_by_family};
 use crate::federation::format::{Format, Page};
 use crate::federation::text::TextFormat;
 use crate::federation::{protobuf, text};
@@ -43,7 +43,7 @@ pub async fn federate(State(app): State<Arc<App>>, headers: HeaderMap, params: P
     live_stream::add_warnings(&mut head, &series.warnings);
     let response = live_stream::respond(head, Encoding::negotiate(&headers), deadline, move |pieces| {
         let mut samples = newest(series.select(&selectors, start_ms, now_ms)?, &settings)?;
-        sort_by_name(&mut samples);
+        sort_by_family(&mut samples);
         write(pieces, &samples, format)
     });
     Ok(response.await?)

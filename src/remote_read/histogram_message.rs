@@ -10,10 +10,10 @@
 //! ```
 
 use storage::Histogram;
-use storage::histogram::{Counts, ResetHint, Span};
+use storage::histogram::{Counts, ResetHint};
 use storage::varint;
 
-use super::message::{put_bytes, put_double, put_integer, put_message, put_signed, put_unsigned};
+use super::message::{put_differences, put_double, put_floats, put_integer, put_signed, put_spans, put_unsigned};
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
@@ -66,35 +66,4 @@ fn put_whole(out: &mut Vec<u8>, field: u64, value: u64) {
 fn put_float(out: &mut Vec<u8>, field: u64, value: f64) {
     varint::put(out, field << 3 | FIXED64);
     out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn put_spans(out: &mut Vec<u8>, field: u64, spans: &[Span]) {
-    for span in spans {
-        put_message(out, field, |out| {
-            put_signed(out, 1, i64::from(span.offset));
-            put_unsigned(out, 2, u64::from(span.length));
-        });
-    }
-}
-
-fn put_differences(out: &mut Vec<u8>, field: u64, counts: &[u64]) {
-    let mut packed = Vec::new();
-    let mut before = 0u64;
-    for &count in counts {
-        varint::put_signed(&mut packed, count.wrapping_sub(before) as i64);
-        before = count;
-    }
-    put_packed(out, field, &packed);
-}
-
-fn put_floats(out: &mut Vec<u8>, field: u64, values: &[f64]) {
-    let packed: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    put_packed(out, field, &packed);
-}
-
-/// An empty list is left out.
-fn put_packed(out: &mut Vec<u8>, field: u64, packed: &[u8]) {
-    if !packed.is_empty() {
-        put_bytes(out, field, packed);
-    }
 }

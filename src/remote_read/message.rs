@@ -1,6 +1,7 @@
 //! Writing protobuf by hand, without a tree of messages: the parts that remote read's and federation's answers are made of.
 
 use promql::labels::Labels;
+use storage::histogram::Span;
 use storage::varint;
 
 const VARINT: u64 = 0;
@@ -73,6 +74,40 @@ pub fn put_labels(out: &mut Vec<u8>, field: u64, labels: &Labels) {
             put_bytes(out, 1, label.name.as_bytes());
             put_bytes(out, 2, label.value.as_bytes());
         });
+    }
+}
+
+/// Spans of a native histogram, each `{ sint32 offset = 1; uint32 length = 2; }`.
+pub fn put_spans(out: &mut Vec<u8>, field: u64, spans: &[Span]) {
+    for span in spans {
+        put_message(out, field, |out| {
+            put_signed(out, 1, i64::from(span.offset));
+            put_unsigned(out, 2, u64::from(span.length));
+        });
+    }
+}
+
+/// Counts as `repeated sint64`: each less the one before it.
+pub fn put_differences(out: &mut Vec<u8>, field: u64, counts: &[u64]) {
+    let mut packed = Vec::new();
+    let mut before = 0u64;
+    for &count in counts {
+        varint::put_signed(&mut packed, count.wrapping_sub(before) as i64);
+        before = count;
+    }
+    put_packed(out, field, &packed);
+}
+
+/// `repeated double`, packed.
+pub fn put_floats(out: &mut Vec<u8>, field: u64, values: &[f64]) {
+    let packed: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    put_packed(out, field, &packed);
+}
+
+/// An empty list is left out.
+fn put_packed(out: &mut Vec<u8>, field: u64, packed: &[u8]) {
+    if !packed.is_empty() {
+        put_bytes(out, field, packed);
     }
 }
 
