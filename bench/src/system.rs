@@ -148,7 +148,9 @@ impl Running {
                 for number in cluster.numbers() {
                     let directory = cluster.data_directory(number)?;
                     sum.data_bytes += size_of(&directory.join("state"))?;
-                    sum.all_bytes += size_of(directory)?;
+                    // Room that is kept back for a full disk is no data.
+                    let reserve = std::fs::metadata(directory.join("reserve")).map_or(0, |file| file.len());
+                    sum.all_bytes += size_of(directory)?.saturating_sub(reserve);
                 }
                 Ok(sum)
             }

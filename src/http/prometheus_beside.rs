@@ -38,11 +38,12 @@ pub async fn exemplars(State(app): State<Arc<App>>, headers: HeaderMap, params: 
     let found = app.queries.exemplars(ExemplarScope { selectors, start_ms, end_ms, consistency }).await?;
     let remarks = Remarks { warnings: found.warnings, infos: Vec::new() };
     let items = found.items;
+    let values = items.iter().map(|(labels, exemplars)| labels.len() + exemplars.len() * 4).sum();
     let write = move |out: &mut dyn std::io::Write| {
         let list: Vec<Value> = items.iter().map(series_json).collect();
         serde_json::to_writer(out, &list).map_err(std::io::Error::from)
     };
-    Ok(envelope::success(Encoding::negotiate(&headers), remarks, write).await)
+    Ok(envelope::success(Encoding::negotiate(&headers), remarks, values, write).await)
 }
 
 fn series_json((labels, exemplars): &SeriesExemplars) -> Value {
@@ -70,8 +71,9 @@ pub async fn metadata(State(app): State<Arc<App>>, headers: HeaderMap, params: P
     let data: Map<String, Value> =
         found.into_iter().take(metrics).map(|(metric, list)| (metric, list.iter().take(entries).map(metadata_json).collect())).collect();
     let remarks = Remarks { warnings, infos: Vec::new() };
+    let values = data.len() * 4;
     let write = move |out: &mut dyn std::io::Write| serde_json::to_writer(out, &data).map_err(std::io::Error::from);
-    Ok(envelope::success(Encoding::negotiate(&headers), remarks, write).await)
+    Ok(envelope::success(Encoding::negotiate(&headers), remarks, values, write).await)
 }
 
 fn metadata_json(entry: &Metadata) -> Value {

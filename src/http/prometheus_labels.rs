@@ -50,12 +50,13 @@ async fn texts(app: &App, headers: &HeaderMap, params: &Params, question: LabelQ
     let scope = Scope { selectors, start_ms, end_ms, consistency };
     let found = app.queries.labels(scope, question, one_more(limit)).await?;
     let (items, remarks) = cut(found, limit);
+    let values = items.len();
     let write = move |out: &mut dyn Write| {
         let mut buffer = Vec::new();
         write_list(out, &mut buffer, &items, |buffer, text: &Arc<str>| push_text(buffer, text))?;
         out.write_all(&buffer)
     };
-    Ok(envelope::success(Encoding::negotiate(headers), remarks, write).await)
+    Ok(envelope::success(Encoding::negotiate(headers), remarks, values, write).await)
 }
 
 /// `GET`, `POST /api/v1/series`
@@ -76,12 +77,13 @@ pub async fn series(State(app): State<Arc<App>>, headers: HeaderMap, params: Par
     };
     let found = app.queries.series(scope, one_more(most)).await?;
     let (items, remarks) = cut(found, most);
+    let values = items.iter().map(Labels::len).sum();
     let write = move |out: &mut dyn Write| {
         let mut buffer = Vec::new();
         write_list(out, &mut buffer, &items, |buffer, labels: &Labels| push_labels(buffer, labels))?;
         out.write_all(&buffer)
     };
-    Ok(envelope::success(Encoding::negotiate(&headers), remarks, write).await)
+    Ok(envelope::success(Encoding::negotiate(&headers), remarks, values, write).await)
 }
 
 /// `GET /api/v1/series/count`: of all series, or those of one selector.
@@ -97,7 +99,7 @@ pub async fn series_count(State(app): State<Arc<App>>, headers: HeaderMap, param
     let found = app.queries.series_count(Scope { selectors, start_ms, end_ms, consistency }).await?;
     let remarks = Remarks { warnings: found.warnings, infos: Vec::new() };
     let count = found.items.first().copied().unwrap_or(0);
-    Ok(envelope::success(Encoding::Identity, remarks, move |out| write!(out, "[{count}]")).await)
+    Ok(envelope::success(Encoding::Identity, remarks, 1, move |out| write!(out, "[{count}]")).await)
 }
 
 /// Without bounds everything. A range that ends before it begins holds nothing, as upstream.

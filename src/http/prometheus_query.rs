@@ -15,7 +15,7 @@ use super::App;
 use super::envelope::{self, Remarks};
 use super::failure::Failure;
 use super::params::Params;
-use super::query_json::write_result;
+use super::query_json::{values, write_result};
 use super::query_stats::{Stats, write_stats};
 use super::request::{self, Asker};
 use super::stream::Encoding;
@@ -107,6 +107,7 @@ async fn run(
     let truncated = limit.is_some_and(|limit| truncate(&mut answer.output.value, limit));
     let mut remarks = remarks(&answer.warnings, &answer.output.annotations, &text, truncated);
     remarks.warnings.extend(stats_warning);
+    let values = if stats == Stats::PerStep { usize::MAX } else { values(&answer.output.value) };
     let write = move |out: &mut dyn Write| {
         out.write_all(b"{")?;
         write_result(out, &answer.output.value)?;
@@ -116,7 +117,7 @@ async fn run(
         }
         out.write_all(b"}")
     };
-    Ok(envelope::success(Encoding::negotiate(headers), remarks, write).await)
+    Ok(envelope::success(Encoding::negotiate(headers), remarks, values, write).await)
 }
 
 /// Cuts the answer to `limit` series; true when any were cut.

@@ -13,9 +13,24 @@ use crate::number::{push_timestamp, push_value};
 /// Bytes collected before they go to the stream.
 const PIECE_BYTES: usize = 32 * 1024;
 
+/// How many numbers and texts an answer holds; of histograms, which have many, it is told that they are too many.
+pub fn values(value: &Value) -> usize {
+    match value {
+        Value::Scalar { .. } | Value::String { .. } => 1,
+        Value::Vector(samples) => match samples.iter().all(|sample| matches!(sample.value, SampleValue::Float(_))) {
+            true => samples.iter().map(|sample| 1 + sample.labels.len()).sum(),
+            false => usize::MAX,
+        },
+        Value::Matrix(series) => match series.iter().all(|one| one.histograms.is_empty()) {
+            true => series.iter().map(|one| one.labels.len() + one.floats.len()).sum(),
+            false => usize::MAX,
+        },
+    }
+}
+
 /// `"resultType":…,"result":…`, without the braces around them, so that statistics can follow.
 pub fn write_result(out: &mut dyn Write, value: &Value) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(PIECE_BYTES * 2);
+    let mut buffer = Vec::new();
     buffer.extend_from_slice(b"\"resultType\":\"");
     buffer.extend_from_slice(type_name(value.value_type()).as_bytes());
     buffer.extend_from_slice(b"\",\"result\":");
