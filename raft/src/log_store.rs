@@ -404,7 +404,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 fn memory_bytes(entry: &Entry) -> usize {
     const FIXED_BYTES: usize = 128;
     match &entry.payload {
-        EntryPayload::Normal(payload) => FIXED_BYTES + payload.len(),
+        EntryPayload::Normal(payload) => FIXED_BYTES + payload.bytes(),
         EntryPayload::Blank | EntryPayload::Membership(_) => FIXED_BYTES,
     }
 }

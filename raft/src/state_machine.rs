@@ -191,7 +191,7 @@ impl Run {
 
     fn add(&mut self, (entry, responder): EntryResponder<TypeConfig>) {
         if let EntryPayload::Normal(payload) = &entry.payload {
-            self.bytes += payload.len();
+            self.bytes += payload.bytes();
         }
         self.entries.push((entry, responder));
     }

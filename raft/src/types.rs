@@ -22,14 +22,14 @@ pub struct Payload {
 
 impl Payload {
     /// Its size in bytes.
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.callers.len() + self.body.len()
     }
 }
 
 impl fmt::Display for Payload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} bytes", self.len())
+        write!(formatter, "{} bytes", self.bytes())
     }
 }
 

@@ -102,7 +102,7 @@ pub fn native_json(bytes: &[u8]) {
 }
 
 pub fn json_lines(bytes: &[u8]) {
-    in_blocks(bytes, Quotes::MeanNothing, |block, first_line, columns| ingest::json_lines::decode(block, first_line, columns));
+    in_blocks(bytes, Quotes::MeanNothing, ingest::json_lines::decode);
 }
 
 /// The first line describes the columns.

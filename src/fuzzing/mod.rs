@@ -17,8 +17,11 @@ pub use disk::{batch, chunk, histogram, snapshot};
 pub use raft_log::{log_record, meta_commands};
 pub use texts::{configuration, parameters, remote_read_request};
 
+/// A target's name and what it calls.
+pub type Door = (&'static str, fn(&[u8]));
+
 /// The targets that take bytes and nothing else, by the names of their folders of seeds.
-pub const DOORS: [(&str, fn(&[u8])); 18] = [
+pub const DOORS: [Door; 18] = [
     ("remote_write_v1", remote_write_v1),
     ("remote_write_v2", remote_write_v2),
     ("exposition", exposition),

@@ -147,9 +147,10 @@ fn check_count(operation: &Operation, streams: &Streams, report: &mut Report) {
     let Some(stream) = streams.get(client) else { return };
     let (mut least, mut most) = (0, 0);
     for elements in stream.series.values() {
-        for number in *first as usize..((first + count) as usize).min(elements.len()) {
-            least += u64::from(elements[number].known_ns < operation.invoke_ns);
-            most += u64::from(stream.attempted_ns[number] <= operation.complete_ns);
+        let numbered = elements.iter().zip(&stream.attempted_ns);
+        for (element, attempted_ns) in numbered.take((first + count) as usize).skip(*first as usize) {
+            least += u64::from(element.known_ns < operation.invoke_ns);
+            most += u64::from(*attempted_ns <= operation.complete_ns);
         }
     }
     report.reads += 1;

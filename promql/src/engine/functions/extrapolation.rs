@@ -52,7 +52,7 @@ impl Reach {
     }
 
     /// The counter started at this time within the range, at zero: nothing to extrapolate on the left.
-    pub fn from_counter_start(self, counter_start_ms: i64, last_ms: i64) -> Reach {
+    pub fn since_counter_start(self, counter_start_ms: i64, last_ms: i64) -> Reach {
         Reach { sampled: (last_ms - counter_start_ms) as f64 / 1000.0, to_start: 0.0, ..self }
     }
 

@@ -37,7 +37,7 @@ pub fn rate_of_floats(
     let (first_ms, last_ms) = (samples.times[0], samples.times[last]);
     let reach = Reach::new((first_ms, last_ms), samples.len(), (start_ms, end_ms));
     let reach = match counter_start_ms {
-        Some(counter_start_ms) => reach.from_counter_start(counter_start_ms, last_ms),
+        Some(counter_start_ms) => reach.since_counter_start(counter_start_ms, last_ms),
         None if kind.is_counter() => reach.not_below_zero(value, samples.values[0]),
         None => reach,
     };
