@@ -1,6 +1,8 @@
 # What people and CI run. Everything builds with the release profile, so that RocksDB is compiled once.
 SHELL := /bin/bash
 
+# Always --workspace: for other selections cargo chooses other features of shared crates, and builds most of them again.
+
 # rustup's place, for a Rust that was installed a moment ago.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
@@ -33,7 +35,7 @@ install:
 	@deploy/install.sh
 
 build:
-	cargo build --release --locked --bin tern
+	cargo build --release --locked --workspace --bin tern
 
 cluster: install build
 	@deploy/cluster-up.sh
@@ -61,7 +63,7 @@ verify:
 	else echo 'cargo-deny is not installed, so dependencies were not checked (cargo install --locked cargo-deny)'; fi
 
 bench:
-	cargo build --release --locked --package tern --package tern-bench --bins
+	cargo build --release --locked --workspace --bin tern --bin tern-bench
 	$(CARGO_TARGET_DIR)/release/tern-bench --tern $(CARGO_TARGET_DIR)/release/tern $(BENCH_ARGUMENTS)
 
 # One line more in jepsen/ledger.jsonl. See jepsen/README.md.
@@ -69,13 +71,13 @@ MINUTES ?= 10
 NODES ?= 3
 jepsen: install
 	@deploy/install.sh nftables iptables strace faketime
-	cargo build --release --locked --package tern --package tern-jepsen --bins
+	cargo build --release --locked --workspace --bin tern --bin jepsen
 	$(CARGO_TARGET_DIR)/release/jepsen run --tern $(CARGO_TARGET_DIR)/release/tern --minutes $(MINUTES) --nodes $(NODES) $(if $(SEED),--seed $(SEED)) $(JEPSEN_ARGUMENTS)
 
 # In the background until cluster-netns-down. Needs root.
 cluster-netns: install
 	@deploy/install.sh nftables
-	cargo build --release --locked --package tern --package tern-jepsen --bins
+	cargo build --release --locked --workspace --bin tern --bin jepsen
 	@mkdir -p run
 	@setsid $(CARGO_TARGET_DIR)/release/jepsen up --tern $(CARGO_TARGET_DIR)/release/tern --nodes $(NODES) >run/cluster-netns.log 2>&1 </dev/null &
 	@for second in $$(seq 60); do [ ! -e run/cluster-netns.env ] || break; sleep 1; done; cat run/cluster-netns.log; test -e run/cluster-netns.env
@@ -98,7 +100,7 @@ seeded-bugs:
 
 # Acceptance 4 of the first issue in full length; `make test` runs it shortened.
 acceptance:
-	TERN_ACCEPTANCE_SECONDS=600 cargo test --release --locked --test tests -- --nocapture prometheus_writes_while_nodes_restart
+	TERN_ACCEPTANCE_SECONDS=600 cargo test --release --locked --workspace --test tests -- --nocapture prometheus_writes_while_nodes_restart
 
 # Needs cargo-fuzz (cargo install cargo-fuzz). On stable, so without sanitizers; what was found in earlier runs is kept in fuzz/corpus.
 # A query may take time and memory, the reading of 4096 bytes may not.

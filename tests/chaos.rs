@@ -24,6 +24,8 @@ const NEMESES: [&str; 10] = [
     "seal",
 ];
 const LENGTH: Duration = Duration::from_secs(75);
+/// The same faults in the same order each time, though not at the same moments: new ones are for `make jepsen`.
+const SEED: u64 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overlapping_faults_break_no_promise() -> TestResult {
@@ -33,14 +35,12 @@ async fn overlapping_faults_break_no_promise() -> TestResult {
         return Ok(());
     }
     let kinds: Result<Vec<Kind>, _> = NEMESES.iter().map(|name| name.parse::<Kind>()).collect();
-    // What happens is new each time; the seed is printed, and `make jepsen SEED=…` chooses alike.
-    let seed = rand::random::<u64>() >> 16;
     let plan = Plan {
         binary: Path::new(TERN).to_owned(),
         previous: None,
         nodes: 3,
         length: LENGTH,
-        seed,
+        seed: SEED,
         medium: Medium::Memory,
         nemeses: Some(kinds.expect("names of the table")),
         rate: 4000.0,

@@ -160,25 +160,50 @@ async fn measure_claimed(claim: &Claim, binary: &Path, nodes: u64, kills: u32) -
     let cluster = Cluster::start_on(ground, binary, nodes, &arguments).await?;
     let field = Field::new(cluster.clients());
     let world = World::new(cluster, lan, field, binary.to_owned(), None);
-    let (mut killed, mut restarted, mut drained) = (Series::default(), Series::default(), Series::default());
-    let (mut majority, mut minority) = (Minority::default(), Minority::default());
+    let mut measured = Measured::default();
+    let mut ended = Ok(());
     for round in 0..kills {
-        kill(&world, &mut killed).await.with_context(|| format!("kill {round}"))?;
-        if round % 4 == 0 {
-            restart(&world, &mut restarted).await.with_context(|| format!("restart {round}"))?;
-            drain(&world, &mut drained).await.with_context(|| format!("drain {round}"))?;
-        }
-        if round % 10 == 0 {
-            cut_off(&world, &mut majority, &mut minority).await.with_context(|| format!("cut off {round}"))?;
+        ended = measured.round(&world, round).await;
+        if ended.is_err() {
+            break;
         }
     }
-    println!("outage of writes   count  p50 s    p99 s    max s     writes   failed");
-    println!("{}", killed.row("leader killed"));
-    println!("{}", restarted.row("leader restarted"));
-    println!("{}", drained.row("leaders moved"));
-    println!("majority side: {majority}");
-    println!("minority side: {minority}");
-    Ok(())
+    // Also what was measured until something went wrong.
+    measured.print();
+    ended
+}
+
+/// All deeds of a run.
+#[derive(Default)]
+struct Measured {
+    killed: Series,
+    restarted: Series,
+    drained: Series,
+    majority: Minority,
+    minority: Minority,
+}
+
+impl Measured {
+    async fn round(&mut self, world: &World, round: u32) -> anyhow::Result<()> {
+        kill(world, &mut self.killed).await.with_context(|| format!("kill {round}"))?;
+        if round % 4 == 0 {
+            restart(world, &mut self.restarted).await.with_context(|| format!("restart {round}"))?;
+            drain(world, &mut self.drained).await.with_context(|| format!("drain {round}"))?;
+        }
+        if round % 10 == 0 {
+            cut_off(world, &mut self.majority, &mut self.minority).await.with_context(|| format!("cut off {round}"))?;
+        }
+        Ok(())
+    }
+
+    fn print(&mut self) {
+        println!("outage of writes   count  p50 s    p99 s    max s     writes   failed");
+        println!("{}", self.killed.row("leader killed"));
+        println!("{}", self.restarted.row("leader restarted"));
+        println!("{}", self.drained.row("leaders moved"));
+        println!("majority side: {}", self.majority);
+        println!("minority side: {}", self.minority);
+    }
 }
 
 /// The busiest leader, and a client of another node.

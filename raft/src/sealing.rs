@@ -25,6 +25,8 @@ const SEAL_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// What is remembered of a group between looks.
 struct History {
     sealed_at: Instant,
+    /// Entries of the log behind the image when the group was first looked at: what its opening had to replay.
+    replayed: u64,
     /// Bytes the log had taken in at the last seal.
     sealed_bytes: u64,
     /// Images made, oldest first, whose log is still there: their last entry, and bytes the log had taken in by then.
@@ -63,24 +65,35 @@ pub async fn run(core: Arc<Core>) {
 
 impl History {
     fn begin(group: &Group) -> Self {
-        Self { sealed_at: Instant::now(), sealed_bytes: group.log.appended_bytes(), images: VecDeque::new() }
+        Self {
+            sealed_at: Instant::now(),
+            replayed: behind_image(group, group.log.last_index()),
+            sealed_bytes: group.log.appended_bytes(),
+            images: VecDeque::new(),
+        }
     }
+}
+
+/// Entries up to an index that are not in the image.
+fn behind_image(group: &Group, index: Option<u64>) -> u64 {
+    index.unwrap_or(0).saturating_sub(group.durable.index().unwrap_or(0))
 }
 
 fn is_due(core: &Core, group: &Group, history: &History) -> bool {
     let settings: &Settings = &core.common.settings;
-    let (applied, durable) = (group.applied(), group.durable.index());
-    if applied <= durable {
+    if group.applied() <= group.durable.index() {
         return false;
     }
-    let entries = applied.unwrap_or(0) - durable.unwrap_or(0);
     let log_bytes = group.log.appended_bytes() - history.sealed_bytes;
     if history.sealed_at.elapsed() >= settings.seal_interval || log_bytes >= settings.seal_log_bytes {
         return true;
     }
+    if history.replayed > settings.seal_replayed_entries {
+        return true;
+    }
     match shard_of(group.id).and_then(|shard| core.common.engine.shard(shard)) {
         Some(shard) => shard.head_samples() >= settings.seal_samples || shard.head_bytes() >= settings.seal_bytes,
-        None => group.id == META_GROUP && entries >= settings.meta_seal_entries,
+        None => group.id == META_GROUP && behind_image(group, group.applied()) >= settings.meta_seal_entries,
     }
 }
 
@@ -101,7 +114,7 @@ async fn seal(core: &Core, group: &Group, history: &mut History) -> Result<(), N
     };
     let Some(upto) = sealed.map(|id| id.index()) else { return Ok(()) };
     tracing::info!(group = group.id, upto, took_ms = begun.elapsed().as_millis() as u64, "sealed");
-    *history = History { sealed_at: Instant::now(), sealed_bytes: appended, images: std::mem::take(&mut history.images) };
+    *history = History { sealed_at: Instant::now(), replayed: 0, sealed_bytes: appended, images: std::mem::take(&mut history.images) };
     history.images.push_back((upto, appended));
     purge(core, group, history).await;
     Ok(())

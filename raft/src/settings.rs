@@ -43,6 +43,9 @@ pub struct Settings {
     pub seal_log_bytes: u64,
     /// or after this time.
     pub seal_interval: Duration,
+    /// A replica that had more entries than this to replay when it was opened is sealed soon after: the time above counts from the
+    /// start, and a node that restarts often would never seal.
+    pub seal_replayed_entries: u64,
     /// How often these are looked at.
     pub seal_check_interval: Duration,
     /// Sealed log kept for followers that lag: as long as they find their place in it they need no snapshot.
@@ -89,6 +92,7 @@ impl Default for Settings {
             seal_bytes: 256 << 20,
             seal_log_bytes: 1 << 30,
             seal_interval: Duration::from_secs(15 * 60),
+            seal_replayed_entries: 10_000,
             seal_check_interval: Duration::from_secs(1),
             log_retain_bytes: 128 << 20,
             meta_seal_entries: 1_000,

@@ -39,6 +39,22 @@ fn one_node_alone_serves_and_comes_back() {
     });
 }
 
+/// Else a node that restarts more often than it seals would have ever more to replay.
+#[test]
+fn what_took_long_to_replay_is_sealed_soon_after() {
+    support::run(async {
+        let mut cluster = Cluster::found(21_015, 1, Settings { seal_replayed_entries: 5, ..settings() }).await;
+        for round in 0..10 {
+            cluster.write(1, &format!("round {round}"), 1).await;
+        }
+        assert!(!cluster.is_sealed(1), "it seals for another reason: this tests nothing");
+        cluster.restart(1).await;
+        cluster.wait("the replayed entries are sealed", Duration::from_secs(30), |cluster| cluster.is_sealed(1)).await;
+        cluster.assert_everywhere(10).await;
+        cluster.stop().await;
+    });
+}
+
 #[test]
 fn the_cluster_survives_the_loss_of_each_node() {
     support::run(async {

@@ -12,7 +12,7 @@ use super::stream::{self, Encoding};
 /// Remarks of one kind beyond this many are only counted.
 const REMARKS_MAX: usize = 10;
 
-/// So many values are written in less time, some 20 µs, than another thread takes to wake up.
+/// So few values are written sooner than another thread wakes up.
 const VALUES_IN_PLACE: usize = 256;
 
 /// What is said beside the data.

@@ -182,6 +182,12 @@ impl Cluster {
         (0..self.any().shard_map().shard_count()).collect()
     }
 
+    /// Whether every shard of a node was sealed once.
+    pub fn is_sealed(&self, id: NodeId) -> bool {
+        let node = &self.nodes[&id].node;
+        self.shards().into_iter().all(|shard| node.durable(raft::group_of(shard)).is_some())
+    }
+
     /// Writes `count` samples, each a series of its own, to every shard.
     pub async fn write(&self, id: NodeId, tag: &str, count: usize) {
         let writes = self.shards().into_iter().map(|shard| self.try_write_many(id, tag, shard, count, PATIENCE));
